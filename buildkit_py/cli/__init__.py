@@ -1,0 +1,1 @@
+"""pybuild, pyengine: the only place that prints or exits."""

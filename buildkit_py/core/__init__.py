@@ -1,0 +1,1 @@
+"""Ground floor: sources, errors, digests, locks, directories, events. Standard library only."""

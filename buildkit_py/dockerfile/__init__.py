@@ -1,0 +1,1 @@
+"""Dockerfile text to AST to resolved stages to a graph of steps. Pure."""

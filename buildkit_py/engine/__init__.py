@@ -1,0 +1,1 @@
+"""Docker's nouns. First form: one container in the foreground."""

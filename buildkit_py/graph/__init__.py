@@ -1,0 +1,1 @@
+"""Which steps run, in what order, and which need not. Pure but for its seams."""

@@ -1,0 +1,1 @@
+"""The OCI specifications' words as data: references, platforms, descriptors, image config. Pure."""

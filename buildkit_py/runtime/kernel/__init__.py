@@ -1,0 +1,1 @@
+"""The only door to ctypes: system calls, mounts, capabilities, seccomp, cgroups, netlink."""

@@ -1,0 +1,1 @@
+"""Networks of containers: bridges, NAT, uplinks, published ports."""

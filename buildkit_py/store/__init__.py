@@ -1,0 +1,1 @@
+"""What lasts below one state root: content, snapshots, layers, images, remembered results."""
