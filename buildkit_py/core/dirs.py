@@ -12,7 +12,7 @@ def state_root(given: str | None = None) -> str:
     """
     root = given or os.environ.get("BUILDKIT_PY_ROOT")
     if not root:
-        if os.geteuid() == 0 and not os.environ.get("BUILDKIT_PY_ROOTLESS"):
+        if os.geteuid() == 0:
             root = "/var/lib/buildkit-py"
         else:
             data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")

@@ -1,0 +1,124 @@
+"""What a container is, before any system call: the narrow form of the OCI runtime specification.
+
+Plain data, made from an image config and a request; `plan.py` turns it into set-up operations.
+Paths named `source`, `lower`, `upper`, `work` are absolute paths of this host; `target` and `cwd`
+are paths inside the container and are resolved beneath its root, never followed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A root file system made of directories: `lower`, topmost first, may be empty.
+
+    userxattr: required in a user namespace other than the first one
+    volatile: no fsync; a crash loses the upper directory, which a build step does not mind
+    """
+
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+    userxattr: bool = False
+    volatile: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A root file system that is one directory (the copy snapshotter; the first layer)."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    source: str
+    target: str
+    read_only: bool = True
+    recursive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tmpfs:
+    target: str
+    size_bytes: int = 0
+    mode: int = 0o1777
+    read_only: bool = False
+
+
+MountSpec = Bind | Tmpfs
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Numeric ids of the program; names were looked up before (see users.py)."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    home: str = "/root"
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """The network interface that the child configures in its own namespace, with `lo`.
+
+    The other end of the pair is plugged by the parent between create and start.
+    """
+
+    address: str
+    prefix: int
+    gateway: str
+    name: str = "eth0"
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Resource limits; 0 means none. cpus: 1.5 is one and a half processors."""
+
+    memory_bytes: int = 0
+    swap_bytes: int = 0
+    cpus: float = 0.0
+    cpu_shares: int = 0
+    cpuset_cpus: str = ""
+    pids: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Everything about one container.
+
+    network: `private` gives an own namespace (with `interface`, or only `lo`), `host` none
+    env: NAME=value; PATH and HOME are added where missing
+    security: `insecure` gives all capabilities that we have and no seccomp
+    files: host-made files bound over the root: {"/etc/hosts": text, ...}; never in a layer
+    rlimits: {"nofile": (soft, hard)}; one that may not be raised is a warning
+    stubs: mount points that had to be made are removed from the upper directory afterwards
+    """
+
+    args: tuple[str, ...]
+    root: Overlay | Directory
+    env: tuple[str, ...] = ()
+    cwd: str = "/"
+    account: Account = Account()
+    hostname: str = "buildkitsandbox"
+    network: Literal["private", "host"] = "private"
+    interface: Interface | None = None
+    mounts: tuple[MountSpec, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = Limits()
+    rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    shm_bytes: int = 64 << 20
+    read_only: bool = False
+    terminal: bool = False
+    security: Literal["sandbox", "insecure"] = "sandbox"
+    umask: int = 0o022
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    stubs: bool = True
