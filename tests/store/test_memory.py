@@ -1,0 +1,64 @@
+"""Remembered results and digests of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.core.errors import StateError
+from buildkit_py.store.memory import Database
+
+
+def test_the_first_living_result_stands(tmp_path: Path) -> None:
+    with Database(str(tmp_path / "m.db")) as database:
+        database.remember(["a"], ("i1", "s1", ""), replace=False, alive=lambda s: True)
+
+        kept = database.remember(["a", "b"], ("i2", "s2", ""), replace=False, alive=lambda s: True)
+
+        assert kept == database.find("a") == database.find("b") == ("i1", "s1", "")
+
+
+def test_a_result_whose_snapshot_is_gone_gives_way(tmp_path: Path) -> None:
+    with Database(str(tmp_path / "m.db")) as database:
+        database.remember(["a"], ("i1", "s1", ""), replace=False, alive=lambda s: True)
+
+        database.remember(["a"], ("i2", "s2", ""), replace=False, alive=lambda s: s != "s1")
+
+        assert database.find("a") == ("i2", "s2", "")
+
+
+def test_forgetting_a_snapshot_forgets_its_results_and_contents(tmp_path: Path) -> None:
+    with Database(str(tmp_path / "m.db")) as database:
+        database.remember(["a"], ("i", "s", ""), replace=False, alive=lambda s: True)
+        database.keep_content("s", "/x", "sha256:1")
+
+        database.forget(["s"])
+
+        assert (database.find("a"), database.find_content("s", "/x")) == (None, None)
+
+
+def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    path.write_bytes(b"this is no database, " * 1000)
+
+    with Database(str(path)) as database:
+        assert database.find("a") is None
+
+    assert (tmp_path / "m.db.damaged").exists()
+
+
+def test_a_file_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    path = str(tmp_path / "m.db")
+    with Database(path) as database:
+        database.connection.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(StateError, match="newer"):
+        Database(path)
+
+
+def test_two_processes_share_it(tmp_path: Path) -> None:
+    with Database(str(tmp_path / "m.db")) as one, Database(str(tmp_path / "m.db")) as two:
+        one.keep_files([(b"stat", b"digest")])
+
+        assert two.find_file(b"stat") == b"digest"
