@@ -134,6 +134,9 @@ class Run:
 class Copy:
     """Copy `sources`, paths in the second input, to `dest` in the first. COPY and ADD.
 
+    inline: names of files in the third input, an `Inline`, copied after `sources` and never
+        unpacked. Only where one instruction mixes paths and heredocs: with heredocs alone, the
+        `Inline` is the second input and `sources` names its files
     dest: absolute; a trailing `/` means a directory
     chown: as written, "" to keep (stage, image) or 0:0 (local)
     chmod: as written, octal or symbolic, "" to keep
@@ -150,6 +153,7 @@ class Copy:
     parents: bool = False
     exclude: tuple[str, ...] = ()
     link: bool = False
+    inline: tuple[str, ...] = ()
 
     def components(self) -> dict[str, Any]:
         # Only the last part of a source is in the key: the content digest covers the rest.
@@ -167,6 +171,7 @@ class Copy:
             "parents": self.parents,
             "exclude": list(self.exclude),
             "link": self.link,
+            "inline": list(self.inline),
         }
 
 
