@@ -1,0 +1,279 @@
+"""The uplink of root: a pair of links to the host, and NAT there by a table of ours.
+
+Everything disappears without us: the pair with the namespace at its far end, the table with the
+socket that owns it (kernel >= 5.12; on older ones the next network sweeps it). What may be left
+after SIGKILL, rules in firewalls of others, names a link that no longer exists; it matches
+nothing, and the next network removes it.
+
+A packet passes *all* forward chains of a host, so an `accept` of ours cannot save it from the
+policy `drop` of docker's or ufw's. There we put two rules on top, one for each direction of our
+one link, with the link's name as their comment. They let nothing else pass, and what comes in
+is first cut down to answers by our own chain. Chains of iptables-legacy cannot be seen through
+nftables; with those in place traffic may be dropped, and we do not know it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from ipaddress import IPv4Address, IPv4Network
+
+from buildkit_py.core.files import Lock
+from buildkit_py.runtime.kernel import netlink, nfnetlink
+from buildkit_py.runtime.network import subnets
+from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable
+
+FORWARD_SWITCH = "/proc/sys/net/ipv4/ip_forward"
+_NO_PERMISSION = frozenset({errno.EPERM, errno.EACCES})
+_NO_OWNED_TABLES = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
+_LINK_GONE = frozenset({errno.ENODEV, errno.ENOENT})
+
+
+class Nat:
+    """The uplink of root; see the module.
+
+    Raises NetworkUnavailable from the constructor where we may not change the host's network.
+    """
+
+    nameserver = ""
+
+    def __init__(self, netns_fd: int, far_name: str, *, run_dir: str, avoid: list[str]) -> None:
+        """Join the namespace to the host and choose the subnet.
+
+        far_name: what the pair's end in the namespace is called
+        run_dir: where the lock lies under which networks of this host are made
+        avoid: addresses that must stay reachable outside, such as nameservers
+        """
+        self.notices: list[str] = []
+        self.name = LINK_PREFIX + os.urandom(4).hex()
+        self._accepting: list[nfnetlink.Rule] = []
+        try:
+            self._host = netlink.Netlink()
+            self._tables = nfnetlink.Nftables()
+        except netlink.NetlinkError as error:
+            raise NetworkUnavailable(error.message) from error
+        try:
+            with Lock(os.path.join(run_dir, "network.lock")):
+                self._open(netns_fd, far_name, avoid)
+        except netlink.NetlinkError as error:
+            self.close()
+            if error.errno in _NO_PERMISSION:
+                raise NetworkUnavailable(
+                    error.message, hint="the capability CAP_NET_ADMIN is needed"
+                ) from error
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, netns_fd: int, far_name: str, avoid: list[str]) -> None:
+        links = {link.index: link for link in self._host.links()}
+        names = {link.name for link in links.values()}
+        routes = self._host.routes()
+        self._sweep(names)
+        self.mtu = default_mtu(routes, links)
+        self.subnet = choose_subnet(routes, links, avoid)
+        self.host_address = self.subnet.host_end
+        self._host.run(
+            netlink.add_veth(self.name, far_name, peer_netns_fd=netns_fd, mtu=self.mtu, up=True)
+        )
+        index = self._host.link(self.name).index
+        containers = self.subnet.containers
+        self._host.run(
+            netlink.without_ipv6(index, what=self.name),
+            netlink.add_address(index, self.host_address, subnets.UPLINK_PREFIX, what=self.name),
+            netlink.add_route(
+                str(containers.network_address),
+                containers.prefixlen,
+                gateway=self.subnet.near_end,
+                index=index,
+            ),
+        )
+        self._translate()
+        self._pass_other_firewalls()
+        self._switch_forwarding_on()
+
+    def _translate(self) -> None:
+        table, network = self.name, self.subnet.network
+        source = (nfnetlink.IPV4_SOURCE_OFFSET, str(network.network_address), network.prefixlen)
+        leaving = nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, self.name)
+        arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, self.name)
+        drop, accept = nfnetlink.verdict(nfnetlink.NF_DROP), nfnetlink.verdict(nfnetlink.NF_ACCEPT)
+        # Rules go to the top of their chain, so the last one added is the first one asked.
+        chains = (
+            nfnetlink.add_base_chain(
+                table,
+                "postrouting",
+                kind="nat",
+                hook="postrouting",
+                priority=nfnetlink.PRIORITY_SRCNAT,
+            ),
+            nfnetlink.add_rule(
+                table,
+                "postrouting",
+                *nfnetlink.address_in(*source),
+                *nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, self.name, equal=False),
+                nfnetlink.masquerade(),
+            ),
+            nfnetlink.add_base_chain(
+                table,
+                "forward",
+                kind="filter",
+                hook="forward",
+                priority=nfnetlink.PRIORITY_FILTER,
+            ),
+            # Nobody beyond this host begins a connection to a container, and no container
+            # sends under an address that is not its network's.
+            nfnetlink.add_rule(table, "forward", *leaving, drop),
+            nfnetlink.add_rule(
+                table, "forward", *leaving, *nfnetlink.of_a_known_connection(), accept
+            ),
+            nfnetlink.add_rule(
+                table, "forward", *arriving, *nfnetlink.address_in(*source, equal=False), drop
+            ),
+        )
+        try:
+            self._tables.run(nfnetlink.add_table(table, owned=True), *chains)
+        except netlink.NetlinkError as error:
+            if error.errno not in _NO_OWNED_TABLES:
+                raise
+            self._tables.run(nfnetlink.add_table(table), *chains)
+
+    def _pass_other_firewalls(self) -> None:
+        for chain in self._tables.chains():
+            if not _drops_forwarded(chain):
+                continue
+            note = _comment(self.name)
+            try:
+                self._tables.run(
+                    *(
+                        nfnetlink.add_rule(
+                            chain.table,
+                            chain.name,
+                            *nfnetlink.link_is(key, self.name),
+                            nfnetlink.counter(),
+                            nfnetlink.verdict(nfnetlink.NF_ACCEPT),
+                            family=chain.family,
+                            note=note,
+                        )
+                        for key in (nfnetlink.NFT_META_IIFNAME, nfnetlink.NFT_META_OIFNAME)
+                    )
+                )
+            except netlink.NetlinkError as error:
+                self.notices.append(
+                    f"the firewall table `{chain.table}` drops what chain `{chain.name}` does not "
+                    f"accept, and takes no rule for `{LINK_PREFIX}*` from us ({error.message}): "
+                    "steps may have no network"
+                )
+                continue
+            self._accepting += [
+                rule
+                for rule in self._tables.rules(chain.table, family=chain.family)
+                if rule.note == note
+            ]
+            self.notices.append(
+                f"the firewall chain `{chain.table}/{chain.name}` drops forwarded packets: "
+                "it accepts those of this network while this network lives"
+            )
+
+    def _switch_forwarding_on(self) -> None:
+        try:
+            with open(FORWARD_SWITCH, "r+b", buffering=0) as switch:
+                if switch.read().strip() != b"0":
+                    return
+                switch.seek(0)  # the kernel ignores what is written further on
+                switch.write(b"1")
+        except OSError as error:
+            raise NetworkUnavailable(
+                f"IPv4 forwarding is off and cannot be switched on: {error.strerror}",
+                hint="switch it on: `sysctl net.ipv4.ip_forward=1`",
+            ) from error
+        self.notices.append(
+            "switched IPv4 forwarding on (`net.ipv4.ip_forward`); it stays on, "
+            "and other links of this host forward now too"
+        )
+
+    def _sweep(self, links: set[str]) -> None:
+        """Remove tables and rules of networks whose link is gone: their process was killed."""
+        for table in self._tables.tables():
+            ours = table.name.startswith(LINK_PREFIX) and not table.owned
+            if ours and table.name not in links:
+                self._tables.run(nfnetlink.delete_table(table.name, family=table.family))
+        for chain in self._tables.chains():
+            if not _drops_forwarded(chain):
+                continue
+            for rule in self._tables.rules(chain.table, family=chain.family):
+                name = _commented(rule.note)
+                if name.startswith(LINK_PREFIX) and name not in links:
+                    self._remove(rule)
+
+    def _remove(self, rule: nfnetlink.Rule) -> None:
+        try:
+            self._tables.run(
+                nfnetlink.delete_rule(rule.table, rule.chain, rule.handle, family=rule.family)
+            )
+        except netlink.NetlinkError as error:
+            if error.errno != errno.ENOENT:  # its firewall was reloaded: it is gone
+                raise
+
+    def close(self) -> None:
+        """Remove everything from the host. Safe to call twice."""
+        try:
+            while self._accepting:
+                self._remove(self._accepting.pop())
+        finally:
+            self._tables.close()
+            try:
+                self._host.run(
+                    netlink.delete_link(self._host.link(self.name).index, what=self.name)
+                )
+            except netlink.NetlinkError as error:
+                if error.errno not in (*_LINK_GONE, errno.EBADF):
+                    raise
+            finally:
+                self._host.close()
+
+
+def default_mtu(routes: list[netlink.Route], links: dict[int, netlink.Link]) -> int:
+    """Return the MTU of the link of the default route, 1500 where there is none.
+
+    A larger one than the way out has is the classic trap of bridges: small packets pass, so
+    connections open and then hang.
+    """
+    for route in routes:
+        if route.prefix == 0 and route.kind == netlink.RTN_UNICAST and route.index in links:
+            return links[route.index].mtu
+    return 1500
+
+
+def choose_subnet(
+    routes: list[netlink.Route], links: dict[int, netlink.Link], avoid: list[str]
+) -> subnets.Subnet:
+    """Return a subnet that no route of the host, and no network of ours, covers."""
+    foreign: list[IPv4Network] = []
+    ours: list[IPv4Network] = []
+    for route in routes:
+        if route.prefix == 0:
+            continue
+        network = IPv4Network((route.destination, route.prefix), strict=False)
+        link = links.get(route.index)
+        mine = link is not None and link.name.startswith(LINK_PREFIX)
+        (ours if mine else foreign).append(network)
+    return subnets.choose(foreign, ours, [IPv4Address(address) for address in avoid])
+
+
+def _drops_forwarded(chain: nfnetlink.Chain) -> bool:
+    families = (nfnetlink.NFPROTO_INET, nfnetlink.NFPROTO_IPV4)
+    return chain.hook == "forward" and chain.drops and chain.family in families
+
+
+def _comment(text: str) -> bytes:
+    """Encode a rule's comment as libnftnl does, so that `nft` and `iptables` show it."""
+    data = text.encode() + b"\0"
+    return bytes([0, len(data)]) + data
+
+
+def _commented(note: bytes) -> str:
+    if len(note) < 2 or note[0] != 0:
+        return ""
+    return note[2 : 2 + note[1]].rstrip(b"\0").decode(errors="replace")

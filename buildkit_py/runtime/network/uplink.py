@@ -1,0 +1,43 @@
+"""The seam between a network of ours and the world: NAT by the kernel, or a helper program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from buildkit_py.core.errors import HostError
+
+LINK_PREFIX = "bkpy"  # of every link, table and rule that we make on the host
+
+
+class NetworkUnavailable(HostError):
+    """This machine gives us no private network; the caller may use the host's, and say so."""
+
+    code = "network/unavailable"
+
+
+class NamespaceMaker(Protocol):
+    """Makes network namespaces and starts helpers: the zygote."""
+
+    def new_network_namespace(
+        self, socket_specs: Sequence[tuple[int, int, int]]
+    ) -> tuple[int, list[int]]:
+        """Return a descriptor of a new namespace, and sockets (family, type, protocol) in it."""
+        ...
+
+
+class Uplink(Protocol):
+    """What carries a network's packets to the world and back.
+
+    mtu: the largest packet that the way out takes
+    nameserver: address of a forwarder that the containers can ask, "" without one
+    host_address: address under which containers reach this host, "" without one
+    notices: what the user should know, each a sentence
+    """
+
+    mtu: int
+    nameserver: str
+    host_address: str
+    notices: list[str]
+
+    def close(self) -> None: ...
