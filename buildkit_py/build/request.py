@@ -1,0 +1,129 @@
+"""What a build was asked for. On the no-op path: nothing heavy may be imported here."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Output:
+    """One `--output`: its type and its keys."""
+
+    __slots__ = ("attributes", "type")
+
+    def __init__(self, type: str, attributes: Mapping[str, str]) -> None:
+        self.type = type
+        self.attributes = dict(attributes)
+
+    def __repr__(self) -> str:
+        return f"Output({self.type!r}, {self.attributes!r})"
+
+
+class BuildRequest:
+    """Everything that decides about one build.
+
+    root: absolute state root
+    context: absolute path of the context directory
+    file: absolute path of the Dockerfile, None for the default names in the context
+    build_args, labels: by name, in the order given
+    platform: as written, None for this machine's
+    outputs: besides the image in the store
+    """
+
+    __slots__ = (
+        "add_hosts",
+        "build_args",
+        "context",
+        "file",
+        "iidfile",
+        "jobs",
+        "labels",
+        "metadata_file",
+        "network",
+        "no_cache",
+        "no_cache_filter",
+        "outputs",
+        "platform",
+        "pull",
+        "quiet",
+        "root",
+        "secrets",
+        "shm_size",
+        "source_date_epoch",
+        "strict",
+        "tags",
+        "target",
+        "ulimits",
+    )
+
+    def __init__(
+        self,
+        *,
+        root: str,
+        context: str,
+        file: str | None = None,
+        tags: tuple[str, ...] = (),
+        build_args: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        target: str | None = None,
+        platform: str | None = None,
+        pull: bool = False,
+        no_cache: bool = False,
+        no_cache_filter: tuple[str, ...] = (),
+        network: str = "default",
+        add_hosts: tuple[str, ...] = (),
+        secrets: tuple[str, ...] = (),
+        shm_size: int = 0,
+        ulimits: tuple[str, ...] = (),
+        outputs: tuple[Output, ...] = (),
+        iidfile: str | None = None,
+        metadata_file: str | None = None,
+        quiet: bool = False,
+        jobs: int = 0,
+        strict: bool = False,
+        source_date_epoch: int | None = None,
+    ) -> None:
+        self.root = root
+        self.context = context
+        self.file = file
+        self.tags = tags
+        self.build_args = dict(build_args or {})
+        self.labels = dict(labels or {})
+        self.target = target
+        self.platform = platform
+        self.pull = pull
+        self.no_cache = no_cache
+        self.no_cache_filter = no_cache_filter
+        self.network = network
+        self.add_hosts = add_hosts
+        self.secrets = secrets
+        self.shm_size = shm_size
+        self.ulimits = ulimits
+        self.outputs = outputs
+        self.iidfile = iidfile
+        self.metadata_file = metadata_file
+        self.quiet = quiet
+        self.jobs = jobs
+        self.strict = strict
+        self.source_date_epoch = source_date_epoch
+
+    def identity(self) -> str:
+        """Return a text that is equal for requests which ask for the same image."""
+        parts = [
+            self.context,
+            self.file or "",
+            self.target or "",
+            self.platform or "",
+            self.network,
+            str(self.shm_size),
+            str(self.source_date_epoch),
+            str(self.strict),
+            *(f"t {tag}" for tag in self.tags),
+            *(f"a {name}={value}" for name, value in sorted(self.build_args.items())),
+            *(f"l {name}={value}" for name, value in self.labels.items()),
+            *(f"h {host}" for host in self.add_hosts),
+            *(f"s {secret}" for secret in self.secrets),
+            *(f"u {limit}" for limit in self.ulimits),
+        ]
+        return "\0".join(parts)
