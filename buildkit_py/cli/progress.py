@@ -1,0 +1,265 @@
+"""Progress for people and programs: plain lines, a live terminal, JSON lines, nothing.
+
+`plain` is BuildKit's: `#N [stage i/n] INSTRUCTION`, `#N 0.103 output`, `#N CACHED`,
+`#N DONE 0.1s`. On the no-op path: nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from buildkit_py.core.events import (
+    Event,
+    Sink,
+    StepEnded,
+    StepOutput,
+    StepStarted,
+    StepStatus,
+    Warned,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+def make_sink(kind: str, stream: TextIO) -> Sink:
+    """Return the sink for `--progress`; `auto` is live on a terminal and plain elsewhere."""
+    if kind == "auto":
+        live = stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+        kind = "tty" if live else "plain"
+    if kind == "plain":
+        return Plain(stream)
+    if kind == "tty":
+        return Live(stream)
+    if kind == "rawjson":
+        return RawJson(stream)
+    from buildkit_py.core.events import Silent
+
+    return Silent()
+
+
+class Lines:
+    """Turns parts of lines into whole lines, per step and stream."""
+
+    def __init__(self) -> None:
+        self.parts: dict[tuple[int, int], bytes] = {}
+
+    def add(self, event: StepOutput) -> list[str]:
+        key = (event.number, event.stream)
+        *whole, rest = (self.parts.get(key, b"") + event.data).split(b"\n")
+        if len(rest) > 65536:  # a line without end must not eat the memory
+            whole.append(rest)
+            rest = b""
+        self.parts[key] = rest
+        return [shown(line) for line in whole]
+
+    def end(self, number: int) -> list[str]:
+        rests = [self.parts.pop((number, stream), b"") for stream in (1, 2)]
+        return [shown(rest) for rest in rests if rest]
+
+
+def shown(line: bytes) -> str:
+    """Return a program's line as it may be printed: only the last of what `\\r` overwrote."""
+    text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
+    return "".join(c if c.isprintable() or c == "\t" or c == "\x1b" else "�" for c in text)
+
+
+class Plain:
+    """One line per event. A step's lines are set apart from another step's by an empty line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        import threading
+
+        self.stream = stream
+        self.lock = threading.Lock()
+        self.lines = Lines()
+        self.last = 0
+        self.names: dict[int, str] = {}
+
+    def emit(self, event: Event) -> None:
+        with self.lock:
+            if isinstance(event, Warned):
+                self.stream.write(f"\n{event.text}\n")
+                self.last = 0
+            else:
+                for line in self._lines(event):
+                    self._write(event.number, line)
+            self.stream.flush()
+
+    def _lines(self, event: StepStarted | StepOutput | StepStatus | StepEnded) -> list[str]:
+        match event:
+            case StepStarted(_, name):
+                self.names[event.number] = name
+                return [name.partition("\n")[0]]
+            case StepOutput():
+                return [f"{event.seconds:.3f} {line}" for line in self.lines.add(event)]
+            case StepStatus(_, name, current, total, done):
+                if done:
+                    return [f"{name} done"]
+                return [f"{name} {current}/{total}"] if total else [name]
+            case StepEnded():
+                rest = [f"{event.seconds:.3f} {line}" for line in self.lines.end(event.number)]
+                if event.cached:
+                    return [*rest, "CACHED"]
+                if event.cancelled:
+                    return [*rest, "CANCELED"]
+                if event.error is not None:
+                    return [*rest, f"ERROR: {event.error}"]
+                return [*rest, f"DONE {event.seconds:.1f}s"]
+
+    def _write(self, number: int, line: str) -> None:
+        if self.last not in (0, number):
+            # Another step comes in between: name it again, as BuildKit does.
+            self.stream.write("\n")
+            name = self.names.get(number, "").partition("\n")[0]
+            if line != name:
+                self.stream.write(f"#{number} {name}\n")
+        self.last = number
+        self.stream.write(f"#{number} {line}\n")
+
+
+class RawJson:
+    """One JSON object per event, as buildx's `rawjson` has them in substance."""
+
+    def __init__(self, stream: TextIO) -> None:
+        import threading
+
+        self.stream = stream
+        self.lock = threading.Lock()
+        self.names: dict[int, str] = {}
+
+    def emit(self, event: Event) -> None:
+        import base64
+        import json
+        from datetime import UTC, datetime
+
+        data: dict[str, object] = {}
+        vertex: dict[str, object]
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        with self.lock:
+            match event:
+                case StepStarted(number, name):
+                    self.names[number] = name
+                    vertex = {"digest": f"step:{number}", "name": name, "started": now}
+                    data = {"vertexes": [vertex]}
+                case StepEnded(number):
+                    name = self.names.get(number, "")
+                    vertex = {"digest": f"step:{number}", "name": name, "completed": now}
+                    extra = {"cached": True} if event.cached else {}
+                    error = event.error or ("canceled" if event.cancelled else None)
+                    data = {
+                        "vertexes": [{**vertex, **extra, **({"error": error} if error else {})}]
+                    }
+                case StepOutput(number, output, stream):
+                    encoded = base64.b64encode(output).decode()
+                    log = {"vertex": f"step:{number}", "stream": stream, "data": encoded}
+                    data = {"logs": [{**log, "timestamp": now}]}
+                case StepStatus(number, name, current, total, done):
+                    status = {"id": name, "vertex": f"step:{number}", "current": current}
+                    whole = {**status, "total": total, "timestamp": now}
+                    data = {"statuses": [{**whole, **({"completed": now} if done else {})}]}
+                case Warned(text):
+                    data = {"warnings": [{"short": base64.b64encode(text.encode()).decode()}]}
+            self.stream.write(json.dumps(data) + "\n")
+            self.stream.flush()
+
+
+class Live:
+    """A terminal: finished steps stay, running ones show their last lines and their time."""
+
+    TAIL = 6
+    PERIOD_SECONDS = 0.1
+
+    def __init__(self, stream: TextIO) -> None:
+        import threading
+
+        self.stream = stream
+        self.colour = "NO_COLOR" not in os.environ
+        self.lock = threading.Lock()
+        self.lines = Lines()
+        self.running: dict[int, tuple[str, float, list[str]]] = {}
+        self.drawn = 0
+        self.next = 0.0
+
+    def emit(self, event: Event) -> None:
+        with self.lock:
+            if isinstance(event, Warned):
+                self._erase()
+                self.stream.write(f"{event.text}\n\n")
+                self._draw()
+            elif isinstance(event, StepStarted):
+                self.running[event.number] = (event.name, time.monotonic(), [])
+                self._redraw()
+            elif isinstance(event, StepOutput):
+                kept = self.running[event.number][2]
+                kept += self.lines.add(event)
+                del kept[: -self.TAIL]
+                self._redraw()
+            elif isinstance(event, StepStatus):
+                part = f" {event.current}/{event.total}" if event.total and not event.done else ""
+                kept = self.running[event.number][2]
+                kept.append(f"{event.name}{part}{' done' if event.done else ''}")
+                del kept[: -self.TAIL]
+                self._redraw()
+            else:
+                self._end(event)
+            self.stream.flush()
+
+    def _end(self, event: StepEnded) -> None:
+        name, _, kept = self.running.pop(event.number)
+        self._erase()
+        title = f"[+] {name.partition(chr(10))[0]}" if not name.startswith("[") else name
+        title = f" => {title.partition(chr(10))[0]}"
+        if event.cached:
+            self._line(f" => CACHED{title[3:]}", "36")
+        elif event.cancelled:
+            self._line(f"{title}  CANCELED", "33")
+        elif event.error is not None:
+            kept += self.lines.end(event.number)
+            self._line(f"{title}  ERROR", "31")
+            for line in kept:
+                self._line(f" => => # {line}", "")
+        else:
+            self._line(f"{title}  {event.seconds:.1f}s", "34")
+        self.lines.end(event.number)
+        self._draw()
+
+    def _line(self, text: str, colour: str) -> None:
+        width = self._width()
+        cut = text if len(text) < width else text[: width - 1]
+        painted = f"\x1b[{colour}m{cut}\x1b[0m" if colour and self.colour else cut
+        self.stream.write(f"{painted}\n")
+
+    def _width(self) -> int:
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or 80
+        except OSError:
+            return 80
+
+    def _erase(self) -> None:
+        if self.drawn:
+            self.stream.write(f"\x1b[{self.drawn}A\x1b[J")
+            self.drawn = 0
+
+    def _redraw(self) -> None:
+        now = time.monotonic()
+        if now >= self.next:
+            self.next = now + self.PERIOD_SECONDS
+            self._erase()
+            self._draw()
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        for name, started, kept in list(self.running.values())[:8]:
+            self._line(f" => {name.partition(chr(10))[0]}  {now - started:.1f}s", "")
+            self.drawn += 1
+            for line in kept:
+                self._line(f" => => # {line}", "2")
+                self.drawn += 1
+
+
+def error_stream() -> TextIO:
+    return sys.stderr
