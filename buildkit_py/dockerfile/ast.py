@@ -39,6 +39,7 @@ class Heredoc:
 
     expand: no part of the delimiter was quoted
     fd: the number before `<<`, 0 when there is none
+    span: the body, without the line that ends it; so its text still has the tabs
     """
 
     name: str
@@ -94,10 +95,14 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class From(Instruction):
-    """name: lower case, as BuildKit keeps it; None when the stage has none."""
+    """name: lower case, as BuildKit keeps it; None when the stage has none.
+
+    words: all one or three words as written
+    """
 
     image: Word
     name: Word | None = None
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +191,9 @@ class Maintainer(Instruction):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Healthcheck(Instruction):
-    """command: None for `HEALTHCHECK NONE`."""
+    """kind: `CMD` or `NONE` as written; command: None for `NONE`."""
 
+    kind: Word
     command: Command | None
 
 

@@ -1,0 +1,211 @@
+"""The door to Lark: runs `grammars/dockerfile.lark` over logical lines.
+
+Lark is imported, and its tables are made, when the first line is read (100 ms); they are kept for
+the life of the process. Neither Lark's `cache=` nor its stand-alone module would save more than a
+tenth of that (measured), and both mean files to trust. Nothing here is bound to one Dockerfile,
+so threads may parse at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from buildkit_py.dockerfile.instructions import Piece, Reading
+from buildkit_py.dockerfile.lines import Line, Opening
+
+if TYPE_CHECKING:
+    from lark import Lark, Token
+    from lark.lexer import TerminalDef
+
+ESCAPED_TERMINALS = ("FLAG", "PAIR", "LEGACY_KEY")
+"""Terminals of the grammar in which a backslash stands for the escape token."""
+
+HEREDOC_KEYWORDS = ("ADD", "COPY", "RUN")
+
+
+def grammar_path() -> str:
+    """Return the path of the grammar: in a wheel beside the code, in a checkout beside that."""
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    installed = os.path.join(here, "grammars", "dockerfile.lark")
+    if os.path.exists(installed):
+        return installed
+    return os.path.join(os.path.dirname(here), "grammars", "dockerfile.lark")
+
+
+@cache
+def parser(escape: str) -> Lark:
+    """Return the parser of lines whose escape token is `escape`."""
+    from lark import Lark
+
+    def with_token(terminal: TerminalDef) -> None:
+        if terminal.name in ESCAPED_TERMINALS:
+            terminal.pattern.value = terminal.pattern.value.replace("\\\\", escape)
+
+    with open(grammar_path(), encoding="utf-8") as file:
+        grammar = file.read()
+    return Lark(
+        grammar,
+        parser="lalr",
+        lexer="contextual",
+        start=["dockerfile", "shell_words"],
+        maybe_placeholders=False,
+        transformer=_Reduce(),
+        edit_terminals=with_token if escape != "\\" else None,
+    )
+
+
+class _Tail:
+    """What follows a keyword, while Lark is reducing it."""
+
+    __slots__ = ("flags", "items")
+
+    def __init__(self, items: list[Any]) -> None:
+        self.flags: list[Token] = []
+        self.items = items
+
+
+class _Strings(list["Token"]):
+    """The strings of a JSON array."""
+
+
+class _Head:
+    """A keyword and its tail."""
+
+    __slots__ = ("keyword", "tail")
+
+    def __init__(self, keyword: Token, tail: _Tail) -> None:
+        self.keyword = keyword
+        self.tail = tail
+
+
+class _Reduce:
+    """What Lark does at each rule instead of making a tree node; a method is named as its rule."""
+
+    def dockerfile(self, children: list[_Head]) -> list[_Head]:
+        return children
+
+    def shell_words(self, children: list[Token]) -> list[Token]:
+        return children
+
+    def instruction(self, children: list[Any]) -> _Head:
+        keyword, tail = children
+        if keyword.type == "ONBUILD" and tail.items:
+            inner = tail.items[0]
+            if inner.keyword.type == "ONBUILD":
+                # Not allowed anyway; a chain of thousands must not become a deep tree.
+                inner.tail.items.clear()
+        return _Head(keyword, tail)
+
+    def json(self, children: list[Token]) -> _Strings:
+        return _Strings(children[1:])
+
+    def command(self, children: list[Any]) -> _Tail:
+        """Hang a flag on the tail behind it, or start a tail."""
+        if len(children) == 2 and isinstance(children[1], _Tail):
+            children[1].flags.append(children[0])
+            return children[1]
+        return _Tail(children)
+
+    paths = words = pairs = arguments = text = check = trigger = command
+
+
+def read_lines(lines: Sequence[Line], escape: str) -> list[Reading]:
+    """Return what the grammar makes of each logical line."""
+    text = "\n".join([line.text for line in lines] + [""])
+    heads: Any = parser(escape).parse(text, start="dockerfile")
+    readings = []
+    start = 0
+    for line, head in zip(lines, heads, strict=True):
+        readings.append(_reading(head, start))
+        start += len(line.text) + 1
+    return readings
+
+
+def _reading(head: _Head, start: int) -> Reading:
+    """Turn tokens into pieces whose offsets count from the start of their own line."""
+    items = head.tail.items
+    trigger = None
+    json = False
+    if items and isinstance(items[-1], _Strings):
+        json = True
+        items = [*items[:-1], *items[-1]]
+    elif items and isinstance(items[0], _Head):
+        trigger = _reading(items[0], start)
+        items = []
+    return Reading(
+        keyword=_piece(head.keyword, start),
+        flags=[_piece(each, start) for each in reversed(head.tail.flags)],
+        tail=[_piece(each, start) for each in items],
+        json=json,
+        trigger=trigger,
+    )
+
+
+def _piece(token: Token, start: int) -> Piece:
+    return Piece(token.type, str(token), token.start_pos - start, token.end_pos - start)  # type: ignore[operator]
+
+
+def openings(line: str, escape: str) -> list[Opening]:
+    """Return the heredocs that a logical line opens, in order.
+
+    Only RUN, COPY and ADD may have them, also under ONBUILD, and not in JSON form.
+    """
+    from lark.exceptions import UnexpectedInput
+
+    heads: Any = parser(escape).parse(line + "\n", start="dockerfile")
+    head = heads[0]
+    while head.keyword.type == "ONBUILD" and head.tail.items:
+        head = head.tail.items[0]
+    if head.keyword.type not in HEREDOC_KEYWORDS:
+        return []
+    if head.tail.items and isinstance(head.tail.items[-1], _Strings):
+        return []
+    try:
+        tokens: Any = parser(escape).parse(line, start="shell_words")
+    except UnexpectedInput:
+        return []  # a quote is not closed; BuildKit then sees no heredoc either
+    return [opening for each in tokens if (opening := _opening(each)) is not None]
+
+
+def _opening(token: Token) -> Opening | None:
+    digits, _, rest = str(token).partition("<<")
+    chomp = rest.startswith("-")
+    delimiter = rest[1:] if chomp else rest.lstrip(" \t")
+    name, quoted = _unquoted(delimiter)
+    if not name:
+        return None
+    return Opening(
+        name=name,
+        expand=not quoted,
+        chomp=chomp,
+        fd=int(digits[-9:] or "0"),
+        start=token.start_pos or 0,
+        end=token.end_pos or 0,
+    )
+
+
+def _unquoted(word: str) -> tuple[str, bool]:
+    """Take quotes off as a shell does, with `\\` as escape; tell whether there were any."""
+    if not re.search(r"['\"\\]", word):
+        return word, False
+    kept = []
+    quote = ""
+    quoted = False
+    characters = iter(word)
+    for each in characters:
+        if each == quote:
+            quote = ""
+        elif each in "'\"" and not quote:
+            quote, quoted = each, True
+        elif each == "\\" and quote != "'":
+            following = next(characters, "")
+            if quote and following not in '"$\\':
+                kept.append(each)
+            kept.append(following)
+        else:
+            kept.append(each)
+    return "".join(kept), quoted

@@ -1,0 +1,103 @@
+"""Text to AST: logical lines (lines.py), the grammar (grammar.py), instructions.
+
+    parse(source)                    a whole Dockerfile
+    parse_instruction(text, ...)     one instruction, such as a trigger kept in an image
+
+All complaints about a file are collected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from buildkit_py.core.errors import InputError
+from buildkit_py.core.source import Source
+from buildkit_py.dockerfile import ast
+from buildkit_py.dockerfile.errors import (
+    BeforeFrom,
+    DockerfileError,
+    EmptyFile,
+    NoInstructions,
+    NoStage,
+    TriggerError,
+    raise_all,
+)
+from buildkit_py.dockerfile.grammar import openings, read_lines
+from buildkit_py.dockerfile.instructions import build
+from buildkit_py.dockerfile.lines import BOM, Reader
+
+LINES_AT_ONCE = 200
+"""Logical lines per run of Lark: enough to spread its start, few enough to bound its memory."""
+
+
+def parse(source: Source) -> ast.Dockerfile:
+    """Return the AST of a Dockerfile.
+
+    Raises InputError for one complaint and InputErrors for several.
+    Cost: linear in the text; about 1 ms for a typical file of 1.6 KB.
+    """
+    if not source.text.removeprefix(BOM):
+        raise EmptyFile(source.span(0, 0))
+    reader, instructions, errors = _read(source)
+    if not errors:
+        errors = _order(source, instructions)
+    raise_all(errors)
+    return ast.Dockerfile(
+        source=source,
+        escape=reader.escape,
+        directives=reader.directives,
+        instructions=tuple(instructions),
+    )
+
+
+def parse_instruction(
+    text: str, escape: str = "\\", *, name: str = "ONBUILD trigger"
+) -> ast.Instruction:
+    """Return the one instruction of a text, which may bring heredoc bodies along.
+
+    name: what people see as the name of the source
+    Raises InputError also when the text holds no instruction or several.
+    """
+    source = Source(name, text)
+    _, instructions, errors = _read(source, escape)
+    raise_all(errors)
+    if len(instructions) != 1:
+        raise TriggerError(
+            f"a trigger is one instruction, and this holds {len(instructions)}",
+            at=source.span(0, len(text)),
+        )
+    return instructions[0]
+
+
+def source_of(name: str, data: bytes) -> Source:
+    """Return the source of a file as read; bytes that are not UTF-8 survive as surrogates."""
+    return Source(name, data.decode("utf-8", "surrogateescape"))
+
+
+def _read(
+    source: Source, escape: str = "\\"
+) -> tuple[Reader, list[ast.Instruction], list[InputError]]:
+    reader = Reader(source, openings, escape)
+    instructions: list[ast.Instruction] = []
+    errors: list[InputError] = []
+    lines = reader.lines()
+    while some := list(islice(lines, LINES_AT_ONCE)):
+        for line, reading in zip(some, read_lines(some, reader.escape), strict=True):
+            try:
+                instructions.append(build(reading, line, reader.escape))
+            except DockerfileError as error:
+                errors.append(error)
+    return reader, instructions, [*reader.errors, *errors]
+
+
+def _order(source: Source, instructions: Sequence[ast.Instruction]) -> list[InputError]:
+    """Complain when something stands before the first FROM, or when there is none."""
+    if not instructions:
+        return [NoInstructions(source.span(0, source.text.find("\n") + 1 or len(source.text)))]
+    first = next((each for each in instructions if not isinstance(each, ast.Arg)), None)
+    if first is None:
+        return [NoStage(instructions[-1].keyword.span)]
+    if not isinstance(first, ast.From):
+        return [BeforeFrom(first.keyword.span)]
+    return []
