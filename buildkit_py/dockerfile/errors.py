@@ -16,6 +16,9 @@ from buildkit_py.core.text import did_you_mean
 MOST_LINE_BYTES = 65_535
 """BuildKit's limit of one physical line (bufio.MaxScanTokenSize - 1)."""
 
+MOST_FILE_BYTES = 16 << 20
+"""What a Dockerfile may have; BuildKit's messages (gRPC) end there too."""
+
 
 class DockerfileError(InputError):
     code = "dockerfile/invalid"
@@ -33,6 +36,23 @@ class EmptyFile(EarlyError):
         super().__init__(
             "the Dockerfile is empty", at=at, hint="start with `FROM` and the name of an image"
         )
+
+
+class FileTooLarge(EarlyError):
+    code = "dockerfile/too-large"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"`{name}` is larger than {MOST_FILE_BYTES >> 20} MiB",
+            hint="is this the right file?",
+        )
+
+
+class Unreadable(EarlyError):
+    code = "dockerfile/unreadable"
+
+    def __init__(self, name: str, *, why: str) -> None:
+        super().__init__(f"cannot read `{name}`: {why}")
 
 
 class NoInstructions(EarlyError):

@@ -15,9 +15,11 @@ from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.errors import (
+    MOST_FILE_BYTES,
     BeforeFrom,
     DockerfileError,
     EmptyFile,
+    FileTooLarge,
     NoInstructions,
     NoStage,
     TriggerError,
@@ -71,7 +73,12 @@ def parse_instruction(
 
 
 def source_of(name: str, data: bytes) -> Source:
-    """Return the source of a file as read; bytes that are not UTF-8 survive as surrogates."""
+    """Return the source of a file as read; bytes that are not UTF-8 survive as surrogates.
+
+    Raises FileTooLarge, so callers need to read only MOST_FILE_BYTES and one byte more.
+    """
+    if len(data) > MOST_FILE_BYTES:
+        raise FileTooLarge(name)
     return Source(name, data.decode("utf-8", "surrogateescape"))
 
 
