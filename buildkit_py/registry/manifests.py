@@ -143,7 +143,7 @@ def _fetched(repository: Repository, path: str, digest: Digest | None) -> tuple[
 def _described(data: bytes, header: str, digest: Digest) -> Descriptor:
     """Return the descriptor of a manifest or index, whose type header and body must agree on."""
     value = from_json(data, "manifest")
-    if value.get("schemaVersion") == 1 or "manifest.v1+" in header:
+    if value.get("schemaVersion") == 1 or "distribution.manifest.v1" in header:
         raise BadImage(
             "the image has the old format `schema 1`, which is no longer read",
             hint="push it again with a current tool",

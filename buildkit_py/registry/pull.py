@@ -7,8 +7,8 @@ goes on where it broke. Layers that the store has are not asked for.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Protocol
 
 from buildkit_py.core.digest import Digest
@@ -220,14 +220,17 @@ def _pull_blob(
         for _ in range(MOST_RESUMES):
             before = received
             try:
-                for chunk in _chunks(repository, descriptor, received):
-                    if stopped.is_set():
-                        raise Cancelled("the pull was given up")
-                    writer.write(chunk)
-                    received += len(chunk)
-                    report(received)
+                with closing(_chunks(repository, descriptor, received)) as chunks:
+                    for chunk in chunks:
+                        if stopped.is_set():
+                            raise Cancelled("the pull was given up")
+                        writer.write(chunk)
+                        received += len(chunk)
+                        report(received)
                 break
             except Temporary as error:
+                if stopped.is_set():
+                    raise Cancelled("the pull was given up") from None
                 if received == descriptor.size:
                     break
                 failures = 1 if received > before else failures + 1
@@ -247,7 +250,7 @@ def _pull_blob(
             ) from None
 
 
-def _chunks(repository: Repository, descriptor: Descriptor, start: int) -> Iterator[bytes]:
+def _chunks(repository: Repository, descriptor: Descriptor, start: int) -> Generator[bytes]:
     """Give the bytes of a blob from `start` on, exactly as many as its descriptor states.
 
     Raises WrongContent as soon as it is known that there are more, Broken when fewer come.

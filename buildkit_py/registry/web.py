@@ -29,7 +29,7 @@ Place = tuple[str, str, int]
 class Web:
     """Transport over the network. Threads may share it.
 
-    `close` ends every connection, so that a thread which waits for bytes gets Broken.
+    `close` ends every connection, for good: a thread that waits for bytes gets Broken.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class Web:
         self.lock = threading.Lock()
         self.idle: dict[Place, list[http.client.HTTPConnection]] = {}
         self.open: set[http.client.HTTPConnection] = set()
+        self.closed = False
         self.contexts: dict[str, ssl.SSLContext] = {}
 
     def close(self) -> None:
@@ -54,6 +55,7 @@ class Web:
         from contextlib import suppress
 
         with self.lock:
+            self.closed = True
             self.idle.clear()
             connections = list(self.open)
         for connection in connections:
@@ -161,8 +163,11 @@ class Web:
             raise Unreachable(f"{whom} cannot be reached: {_reason(error)}") from None
         connection.sock.settimeout(self.silence_seconds)
         with self.lock:
-            self.open.add(connection)
-        return connection
+            if not self.closed:
+                self.open.add(connection)
+                return connection
+        connection.close()
+        raise Broken(f"the connection to {_name(place)} was given up")
 
     def _context(self, host: str, port: int) -> ssl.SSLContext:
         from buildkit_py.registry.trust import context_for
