@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from buildkit_py.core.errors import InputError
-from buildkit_py.dockerfile import ast
+from buildkit_py.dockerfile import ast, glob
 from buildkit_py.dockerfile.chain import Chain
+from buildkit_py.dockerfile.ignore import BadIgnorePattern, Patterns
 from buildkit_py.dockerfile.instructions import HEREDOC_WORD
 from buildkit_py.dockerfile.paths import clean, destination, has_wildcard, with_pivot
 from buildkit_py.dockerfile.stages import copy_origin
@@ -29,6 +30,7 @@ def lower_copy(chain: Chain, instruction: ast.Copy | ast.Add) -> None:
     written = [chain.expand(word) for word in paths]
     for word, text in zip(paths, written, strict=True):
         _refuse_remote(text, word, is_add=is_add)
+        _check_wildcard(text, word)
     _refuse_remote_flags(flags)
     files = tuple(
         ops.InlineFile(each.name, chain.expand_body(each) if each.expand else each.content)
@@ -47,6 +49,7 @@ def lower_copy(chain: Chain, instruction: ast.Copy | ast.Add) -> None:
         origin = copy_origin(chain.graph.stages, chain.index, flags["from"])
         chain.check_above(origin, "copy", flags["from"])
     exclude = tuple(flag.value or "" for flag in instruction.flags if flag.name == "exclude")
+    _check_excludes(instruction)
     sources = tuple(with_pivot(text) if parents else clean(text) for text in written)
 
     inputs: list[Input] = []
@@ -140,6 +143,26 @@ def _refuse_remote(text: str, word: ast.Word, *, is_add: bool) -> None:
         code="dockerfile/not-yet",
         hint="fetch it in a RUN, or beforehand into the context",
     )
+
+
+def _check_wildcard(text: str, word: ast.Word) -> None:
+    try:
+        glob.tokenize(text, deep=False)
+    except glob.BadPattern as error:
+        raise BadCopy(
+            f"syntax error in pattern `{text}`: {error}",
+            at=word.span,
+            hint="a backslash takes the meaning of the next character: `\\[`",
+        ) from None
+
+
+def _check_excludes(instruction: ast.Copy | ast.Add) -> None:
+    for flag in instruction.flags:
+        if flag.name == "exclude":
+            try:
+                Patterns.of([flag.value or ""])
+            except BadIgnorePattern as error:
+                raise BadCopy(error.message, at=flag.span, hint=error.hint) from None
 
 
 def _refuse_remote_flags(flags: dict[str, ast.Flag]) -> None:
