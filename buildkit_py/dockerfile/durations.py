@@ -39,7 +39,7 @@ def duration_ns(text: str) -> int:
             raise ValueError("has no unit")
         unit = _UNITS.get(found[3])
         if unit is None:
-            raise ValueError(f"has an unknown unit `{found[3]}`")
+            raise ValueError(f"has an unknown unit `{found[3][:20]}`")
         # More digits than 19 overflow, and behind the point they do not count.
         whole, part = found[1].lstrip("0")[:20], (found[2] or "")[:20]
         total += int(whole or "0") * unit + (int(part) * unit // 10 ** len(part) if part else 0)

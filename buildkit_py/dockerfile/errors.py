@@ -12,12 +12,27 @@ from collections.abc import Iterable, Sequence
 from buildkit_py.core.errors import InputError, InputErrors
 from buildkit_py.core.source import Span
 from buildkit_py.core.text import did_you_mean
+from buildkit_py.dockerfile.ast import Flag
 
 MOST_LINE_BYTES = 65_535
 """BuildKit's limit of one physical line (bufio.MaxScanTokenSize - 1)."""
 
 MOST_FILE_BYTES = 16 << 20
 """What a Dockerfile may have; BuildKit's messages (gRPC) end there too."""
+
+
+MOST_SHOWN = 60
+"""Characters of what was written that a message repeats."""
+
+
+def short(text: str) -> str:
+    """Return a text as a message may repeat it."""
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+
+
+def near(word: str, known: Iterable[str]) -> str | None:
+    """Suggest a known word; not for long ones, as looking takes time and finds nothing."""
+    return did_you_mean(word, known) if len(word) <= MOST_SHOWN else None
 
 
 class DockerfileError(InputError):
@@ -117,7 +132,7 @@ class BadEscape(EarlyError):
 
     def __init__(self, value: Span) -> None:
         super().__init__(
-            f"`{value.text}` cannot be the escape token",
+            f"`{short(value.text)}` cannot be the escape token",
             at=value,
             hint="use a backslash or a back-tick",
         )
@@ -127,6 +142,7 @@ class UnterminatedHeredoc(EarlyError):
     code = "dockerfile/unterminated-heredoc"
 
     def __init__(self, at: Span, *, name: str, chomp: bool) -> None:
+        name = short(name)
         blanks = "only tabs before it and no blanks after it" if chomp else "no blanks around it"
         super().__init__(
             f"the heredoc `{name}` never ends",
@@ -142,10 +158,12 @@ class UnknownInstruction(DockerfileError):
     def __init__(self, word: Span, known: Iterable[str], *, name: str | None = None) -> None:
         name = word.text if name is None else name
         super().__init__(
-            f"unknown instruction `{name}`" if name else "a continuation that continues nothing",
+            f"unknown instruction `{short(name)}`"
+            if name
+            else "a continuation that continues nothing",
             at=word,
             label="not a Dockerfile instruction" if name else "",
-            hint=did_you_mean(name, known) if name else "remove the line",
+            hint=near(name, known) if name else "remove the line",
         )
 
 
@@ -154,13 +172,13 @@ class UnknownFlag(DockerfileError):
 
     def __init__(self, name: str, at: Span, *, keyword: str, known: Sequence[str]) -> None:
         flags = [f"--{each}" for each in known]
-        hint = did_you_mean(f"--{name}", flags)
+        hint = near(f"--{name}", flags)
         if hint is None and flags:
             hint = f"`{keyword}` knows {', '.join(f'`{each}`' for each in flags)}"
         elif hint is None:
             hint = f"`{keyword}` has no flags; `--` before the arguments ends them"
         super().__init__(
-            f"unknown flag `--{name}`", at=at, label=f"not a flag of `{keyword}`", hint=hint
+            f"unknown flag `--{short(name)}`", at=at, label=f"not a flag of `{keyword}`", hint=hint
         )
 
 
@@ -178,7 +196,7 @@ class FlagNotBoolean(DockerfileError):
 
     def __init__(self, name: str, value: str, at: Span) -> None:
         super().__init__(
-            f"the flag `--{name}` is true or false, not `{value}`",
+            f"the flag `--{name}` is true or false, not `{short(value)}`",
             at=at,
             hint=f"write `--{name}` or `--{name}=false`",
         )
@@ -189,6 +207,28 @@ class DuplicateFlag(DockerfileError):
 
     def __init__(self, name: str, at: Span) -> None:
         super().__init__(f"the flag `--{name}` is given twice", at=at, label="once is enough")
+
+
+class BadFlagValue(DockerfileError):
+    code = "dockerfile/bad-flag-value"
+
+    def __init__(self, flag: Flag, allowed: Sequence[str]) -> None:
+        super().__init__(
+            f"`--{flag.name}` cannot be `{short(flag.value or '')}`",
+            at=flag.span,
+            hint=f"it is one of {', '.join(f'`{each}`' for each in allowed)}",
+        )
+
+
+class MountFromVariable(DockerfileError):
+    code = "dockerfile/mount-from-variable"
+
+    def __init__(self, at: Span) -> None:
+        super().__init__(
+            "`from` of a mount cannot hold a variable",
+            at=at,
+            hint="give the image a name: `FROM $IMAGE AS name`, with a global `ARG`",
+        )
 
 
 class NotStrings(EarlyError):
@@ -240,7 +280,7 @@ class PairWithoutEquals(EarlyError):
 
     def __init__(self, keyword: str, at: Span, *, word: str) -> None:
         super().__init__(
-            f"`{keyword}` takes pairs `name=value`, but `{word}` has no `=`",
+            f"`{keyword}` takes pairs `name=value`, but `{short(word)}` has no `=`",
             at=at,
             label="no `=`",
             hint="put quotes around a value that has blanks",
@@ -252,7 +292,9 @@ class PairWithoutValue(EarlyError):
 
     def __init__(self, keyword: str, at: Span, *, word: str) -> None:
         super().__init__(
-            f"`{keyword}` needs a name and a value", at=at, hint=f"write `{keyword} {word}=VALUE`"
+            f"`{keyword}` needs a name and a value",
+            at=at,
+            hint=f"write `{keyword} {short(word)}=VALUE`",
         )
 
 
@@ -279,7 +321,7 @@ class BadStageName(DockerfileError):
 
     def __init__(self, at: Span, *, name: str) -> None:
         super().__init__(
-            f"`{name}` cannot be the name of a stage",
+            f"`{short(name)}` cannot be the name of a stage",
             at=at,
             hint="a name starts with a letter; then letters, digits, `-`, `_` and `.`",
         )

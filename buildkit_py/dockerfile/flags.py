@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile.ast import Flag
 from buildkit_py.dockerfile.errors import (
+    BadFlagValue,
     DuplicateFlag,
     FlagNotBoolean,
     FlagWithoutValue,
+    MountFromVariable,
     UnknownFlag,
 )
 
@@ -93,3 +95,27 @@ def check_flags(keyword: str, flags: Sequence[Flag]) -> None:
                 raise FlagNotBoolean(flag.name, flag.value, flag.span)
         elif flag.value is None:
             raise FlagWithoutValue(flag.name, flag.span)
+
+
+def check_run_flags(flags: Sequence[Flag]) -> None:
+    """Raise the first complaint about values of RUN's flags that needs no variables expanded.
+
+    What else a mount may get wrong shows when its values are expanded (mounts.py).
+    """
+    from buildkit_py.dockerfile.mounts import fields
+
+    for flag in flags:
+        if flag.name == "device":
+            fields(flag)
+    for flag in flags:
+        if flag.name == "mount" and any(
+            key == "from" and "$" in (value or "")[:-1] for key, value in fields(flag)
+        ):
+            raise MountFromVariable(flag.span)
+    for name, allowed in (
+        ("network", ("default", "none", "host")),
+        ("security", ("sandbox", "insecure")),
+    ):
+        for flag in flags:
+            if flag.name == name and flag.value not in allowed:
+                raise BadFlagValue(flag, allowed)

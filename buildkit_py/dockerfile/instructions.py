@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
 from buildkit_py.core.source import Span
-from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile import ast, json_form
 from buildkit_py.dockerfile.durations import duration_ns
 from buildkit_py.dockerfile.errors import (
@@ -30,8 +29,10 @@ from buildkit_py.dockerfile.errors import (
     ShellNotJson,
     TriggerError,
     UnknownInstruction,
+    near,
+    short,
 )
-from buildkit_py.dockerfile.flags import check_flags, read_flag
+from buildkit_py.dockerfile.flags import check_flags, check_run_flags, read_flag
 from buildkit_py.dockerfile.lines import SPACES, Line
 
 STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
@@ -172,7 +173,10 @@ def _paths(reading: Reading, place: Place) -> list[ast.Word]:
 
 def _run(reading: Reading, place: Place) -> ast.Instruction:
     command = _command(reading, reading.tail, place)
-    check_flags(place.name, place.common["flags"])
+    flags = place.common["flags"]
+    if flags:
+        check_flags(place.name, flags)
+        check_run_flags(flags)
     return ast.Run(**place.common, command=command)
 
 
@@ -371,9 +375,9 @@ def _healthcheck(reading: Reading, place: Place) -> ast.Instruction:
     check_flags(place.name, place.common["flags"])
     if name != "CMD":
         raise HealthcheckError(
-            f"`HEALTHCHECK` knows no `{kind.text}`",
+            f"`HEALTHCHECK` knows no `{short(kind.text)}`",
             at=kind.span,
-            hint=did_you_mean(name, ("CMD", "NONE")) or "write `CMD` before the command",
+            hint=near(name, ("CMD", "NONE")) or "write `CMD` before the command",
         )
     if not tail[1:]:
         raise HealthcheckError("`HEALTHCHECK CMD` has no command", at=kind.span)
@@ -388,7 +392,7 @@ def _check_health_flag(flag: ast.Flag) -> None:
         return
     if flag.name == "retries":
         if not re.fullmatch(r"[-+]?[0-9]+", value) or not -(2**31) <= int(value[:20]) < 2**31:
-            raise HealthcheckError(f"`--retries` is a number, not `{value}`", at=flag.span)
+            raise HealthcheckError(f"`--retries` is a number, not `{short(value)}`", at=flag.span)
         if int(value) < 0:
             raise HealthcheckError("`--retries` cannot be negative", at=flag.span)
         return
@@ -396,7 +400,7 @@ def _check_health_flag(flag: ast.Flag) -> None:
         nanoseconds = duration_ns(value)
     except ValueError as wrong:
         raise HealthcheckError(
-            f"`{value}` of `--{flag.name}` {wrong}",
+            f"`{short(value)}` of `--{flag.name}` {wrong}",
             at=flag.span,
             hint="write a number and a unit, such as `30s` or `1m30s`",
         ) from None

@@ -32,6 +32,9 @@ from buildkit_py.dockerfile.lines import BOM, Reader
 LINES_AT_ONCE = 200
 """Logical lines per run of Lark: enough to spread its start, few enough to bound its memory."""
 
+MOST_ERRORS = 100
+"""Complaints kept of one file; more tell nobody more, as it is no Dockerfile then."""
+
 
 def parse(source: Source) -> ast.Dockerfile:
     """Return the AST of a Dockerfile.
@@ -42,8 +45,8 @@ def parse(source: Source) -> ast.Dockerfile:
     if not source.text.removeprefix(BOM):
         raise EmptyFile(source.span(0, 0))
     reader, instructions, errors = _read(source)
-    if not errors:
-        errors = _order(source, instructions)
+    if wrong := _wrong_start(source, instructions, errors):
+        errors.append(wrong)
     raise_all(errors)
     return ast.Dockerfile(
         source=source,
@@ -91,20 +94,36 @@ def _read(
     lines = reader.lines()
     while some := list(islice(lines, LINES_AT_ONCE)):
         for line, reading in zip(some, read_lines(some, reader.escape), strict=True):
+            full = len(errors) >= MOST_ERRORS
+            if full and reading.keyword.kind == "UNKNOWN":
+                continue
             try:
-                instructions.append(build(reading, line, reader.escape))
+                instruction = build(reading, line, reader.escape)
             except DockerfileError as error:
-                errors.append(error)
+                # BuildKit's own first complaint is kept, wherever it comes.
+                if not full or error.early:
+                    errors.append(error)
+            else:
+                instructions.append(instruction)
     return reader, instructions, [*reader.errors, *errors]
 
 
-def _order(source: Source, instructions: Sequence[ast.Instruction]) -> list[InputError]:
-    """Complain when something stands before the first FROM, or when there is none."""
-    if not instructions:
-        return [NoInstructions(source.span(0, source.text.find("\n") + 1 or len(source.text)))]
+def _wrong_start(
+    source: Source, instructions: Sequence[ast.Instruction], errors: Sequence[InputError]
+) -> InputError | None:
+    """Complain when nothing is there, when there is no FROM, or something else before it.
+
+    Not after another complaint: a FROM that could not be read is not missing.
+    """
     first = next((each for each in instructions if not isinstance(each, ast.Arg)), None)
-    if first is None:
-        return [NoStage(instructions[-1].keyword.span)]
-    if not isinstance(first, ast.From):
-        return [BeforeFrom(first.keyword.span)]
-    return []
+    if first is not None:
+        before = (each for each in errors if each.at and each.at.start < first.span.start)
+        if isinstance(first, ast.From) or any(before):
+            return None
+        return BeforeFrom(first.keyword.span)
+    if errors:
+        return None
+    if instructions:
+        return NoStage(instructions[-1].keyword.span)
+    last = source.text.rfind("\n", 0, -1) + 1
+    return NoInstructions(source.span(last, len(source.text.rstrip("\n"))))
