@@ -1,0 +1,1 @@
+"""Layers: tar streams of a snapshot's changes, read (unpack) and written (pack)."""
