@@ -424,7 +424,9 @@ class Netlink:
     def routes(self) -> list[Route]:
         """List the IPv4 routes of all tables, those of the kernel's own included."""
         asked = ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
-        return [_route(payload) for payload in self._dump("list the routes", RTM_GETROUTE, asked)]
+        return [
+            decode_route(payload) for payload in self._dump("list the routes", RTM_GETROUTE, asked)
+        ]
 
     def link(self, name: str) -> Link:
         """Look one link up by its name."""
@@ -481,7 +483,8 @@ def _link(payload: bytes) -> Link:
     )
 
 
-def _route(payload: bytes) -> Route:
+def decode_route(payload: bytes) -> Route:
+    """Decode the payload of a RTM_NEWROUTE."""
     _, prefix, _, _, table, _, _, kind, _ = ROUTE.unpack_from(payload)
     given = attributes(payload[ROUTE.size :])
     return Route(

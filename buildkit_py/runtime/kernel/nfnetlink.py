@@ -228,8 +228,12 @@ def add_base_chain(
     hook: str,
     priority: int,
     family: int = NFPROTO_IPV4,
+    drop: bool = False,
 ) -> Request:
-    """Make a chain that packets pass at `hook`; its policy is accept. kind: `nat` or `filter`."""
+    """Make a chain that packets pass at `hook`.
+
+    kind: `nat` or `filter`; drop: the policy, for packets that no rule decides about
+    """
     body = (
         _generic(family)
         + text(NFTA_CHAIN_TABLE, table)
@@ -239,7 +243,7 @@ def add_base_chain(
             _be32(NFTA_HOOK_HOOKNUM, HOOKS[hook]),
             _be32(NFTA_HOOK_PRIORITY, priority),
         )
-        + _be32(NFTA_CHAIN_POLICY, NF_ACCEPT)
+        + _be32(NFTA_CHAIN_POLICY, NF_DROP if drop else NF_ACCEPT)
         + text(NFTA_CHAIN_TYPE, kind)
     )
     return Request(

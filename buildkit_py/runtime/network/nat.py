@@ -26,7 +26,6 @@ from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable
 FORWARD_SWITCH = "/proc/sys/net/ipv4/ip_forward"
 _NO_PERMISSION = frozenset({errno.EPERM, errno.EACCES})
 _NO_OWNED_TABLES = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
-_LINK_GONE = frozenset({errno.ENODEV, errno.ENOENT})
 
 
 class Nat:
@@ -47,6 +46,7 @@ class Nat:
         self.notices: list[str] = []
         self.name = LINK_PREFIX + os.urandom(4).hex()
         self._accepting: list[nfnetlink.Rule] = []
+        self._translating = False
         try:
             self._host = netlink.Netlink()
             self._tables = nfnetlink.Nftables()
@@ -72,7 +72,8 @@ class Nat:
         routes = self._host.routes()
         self._sweep(names)
         self.mtu = default_mtu(routes, links)
-        self.subnet = choose_subnet(routes, links, avoid)
+        foreign, ours = host_networks(routes, links)
+        self.subnet = subnets.choose(foreign, ours, [IPv4Address(each) for each in avoid])
         self.host_address = self.subnet.host_end
         self._host.run(
             netlink.add_veth(self.name, far_name, peer_netns_fd=netns_fd, mtu=self.mtu, up=True)
@@ -138,6 +139,7 @@ class Nat:
             if error.errno not in _NO_OWNED_TABLES:
                 raise
             self._tables.run(nfnetlink.add_table(table), *chains)
+        self._translating = True
 
     def _pass_other_firewalls(self) -> None:
         for chain in self._tables.chains():
@@ -203,7 +205,7 @@ class Nat:
             if not _drops_forwarded(chain):
                 continue
             for rule in self._tables.rules(chain.table, family=chain.family):
-                name = _commented(rule.note)
+                name = commented(rule.note)
                 if name.startswith(LINK_PREFIX) and name not in links:
                     self._remove(rule)
 
@@ -217,21 +219,21 @@ class Nat:
                 raise
 
     def close(self) -> None:
-        """Remove everything from the host. Safe to call twice."""
+        """Remove our rules from the host. Safe to call twice.
+
+        The pair of links, with its address and route, goes a moment later with the namespace at
+        its far end: to delete it here costs 20 ms (measured), in the kernel's own work nothing.
+        """
         try:
             while self._accepting:
                 self._remove(self._accepting.pop())
+            if self._translating:
+                self._translating = False
+                # Quicker than what the kernel does to the tables of a closed socket.
+                self._tables.run(nfnetlink.delete_table(self.name))
         finally:
             self._tables.close()
-            try:
-                self._host.run(
-                    netlink.delete_link(self._host.link(self.name).index, what=self.name)
-                )
-            except netlink.NetlinkError as error:
-                if error.errno not in (*_LINK_GONE, errno.EBADF):
-                    raise
-            finally:
-                self._host.close()
+            self._host.close()
 
 
 def default_mtu(routes: list[netlink.Route], links: dict[int, netlink.Link]) -> int:
@@ -246,10 +248,10 @@ def default_mtu(routes: list[netlink.Route], links: dict[int, netlink.Link]) -> 
     return 1500
 
 
-def choose_subnet(
-    routes: list[netlink.Route], links: dict[int, netlink.Link], avoid: list[str]
-) -> subnets.Subnet:
-    """Return a subnet that no route of the host, and no network of ours, covers."""
+def host_networks(
+    routes: list[netlink.Route], links: dict[int, netlink.Link]
+) -> tuple[list[IPv4Network], list[IPv4Network]]:
+    """Return the destinations of a host's routes: those of others, and those of our networks."""
     foreign: list[IPv4Network] = []
     ours: list[IPv4Network] = []
     for route in routes:
@@ -259,7 +261,7 @@ def choose_subnet(
         link = links.get(route.index)
         mine = link is not None and link.name.startswith(LINK_PREFIX)
         (ours if mine else foreign).append(network)
-    return subnets.choose(foreign, ours, [IPv4Address(address) for address in avoid])
+    return foreign, ours
 
 
 def _drops_forwarded(chain: nfnetlink.Chain) -> bool:
@@ -273,7 +275,8 @@ def _comment(text: str) -> bytes:
     return bytes([0, len(data)]) + data
 
 
-def _commented(note: bytes) -> str:
+def commented(note: bytes) -> str:
+    """Return a rule's comment, "" where it has none."""
     if len(note) < 2 or note[0] != 0:
         return ""
     return note[2 : 2 + note[1]].rstrip(b"\0").decode(errors="replace")

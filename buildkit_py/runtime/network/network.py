@@ -21,9 +21,10 @@ from buildkit_py.core.dirs import ensure_private
 from buildkit_py.core.errors import Bug, HostError
 from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import resolve, subnets
+from buildkit_py.runtime.network.helper import Helper
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
 from buildkit_py.runtime.network.nat import Nat
-from buildkit_py.runtime.network.uplink import NamespaceMaker, NetworkUnavailable, Uplink
+from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable, Uplink, Zygote
 from buildkit_py.runtime.spec import Interface
 
 BRIDGE = "bridge"
@@ -53,7 +54,7 @@ class Network:
     notices: what the user should know, known after the first `reserve`
     """
 
-    def __init__(self, host: Host, zygote: NamespaceMaker, *, run_dir: str, purpose: str) -> None:
+    def __init__(self, host: Host, zygote: Zygote, *, run_dir: str, purpose: str) -> None:
         self.purpose = purpose
         self._host = host
         self._zygote = zygote
@@ -69,9 +70,10 @@ class Network:
         self._bridge_index = 0
         self._plugged = 0
         self._free: deque[str] = deque()
+        self._notices: list[str] = []
 
     @classmethod
-    def open(cls, host: Host, zygote: NamespaceMaker, *, run_dir: str, purpose: str) -> Network:
+    def open(cls, host: Host, zygote: Zygote, *, run_dir: str, purpose: str) -> Network:
         """Return a network that is not made yet.
 
         run_dir: folder of run-time files, in which the lock of this host's networks lies
@@ -85,7 +87,7 @@ class Network:
 
     @property
     def notices(self) -> list[str]:
-        return list(self._uplink.notices) if self._uplink else []
+        return list(self._notices)
 
     @property
     def nameserver(self) -> str:
@@ -184,24 +186,81 @@ class Network:
     def _make(self) -> None:
         if self._closed:
             raise Bug(f"the network of this {self.purpose} is closed")
-        netlinks = (
-            (socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE),
-            (socket.AF_NETLINK, socket.SOCK_RAW, nfnetlink.NETLINK_NETFILTER),
-        )
-        self._netns_fd, descriptors = self._zygote.new_network_namespace(netlinks)
-        for_links, for_tables = (socket.socket(fileno=fd) for fd in descriptors)
+        ensure_private(self._run_dir)
+        for_links, for_tables, for_events = self._enter_by_descriptors()
         self._kernel = netlink.Netlink(for_links)
         self._tables = nfnetlink.Nftables(for_tables)
-        ensure_private(self._run_dir)
-        nameservers = resolve.reachable(resolve.host_resolver().nameservers)
+        resolver = resolve.host_resolver()
         if self._host.rootless:
-            raise NetworkUnavailable("rootless networks come next")
-        nat = Nat(self._netns_fd, UPLINK, run_dir=self._run_dir, avoid=nameservers)
-        self._uplink = nat
-        self._subnet = nat.subnet
-        self._join(nat.subnet)
-        self._make_bridge(nat.subnet, nat.mtu)
-        self._free.extend(nat.subnet.container_addresses())
+            helper = Helper(self._zygote, self._netns_fd, for_events, UPLINK, resolver)
+            self._uplink, self._subnet = helper, helper.subnet
+            helper.mtu = self._kernel.link(UPLINK).mtu
+            self._translate(helper.subnet)
+        else:
+            for_events.close()
+            nat = Nat(
+                self._netns_fd,
+                UPLINK,
+                run_dir=self._run_dir,
+                avoid=resolve.reachable(resolver.nameservers),
+            )
+            self._uplink, self._subnet = nat, nat.subnet
+            self._join(nat.subnet)
+        self._notices += self._uplink.notices
+        self._make_bridge(self._subnet, self._uplink.mtu)
+        self._free.extend(self._subnet.container_addresses())
+
+    def _enter_by_descriptors(self) -> tuple[socket.socket, socket.socket, socket.socket]:
+        """Have the namespace made, with sockets for links, tables and events in it."""
+        kinds = (socket.NETLINK_ROUTE, nfnetlink.NETLINK_NETFILTER, socket.NETLINK_ROUTE)
+        self._netns_fd, made = self._zygote.new_network_namespace(
+            [(socket.AF_NETLINK, socket.SOCK_RAW, kind) for kind in kinds]
+        )
+        links, tables, events = (socket.socket(fileno=fd) for fd in made)
+        return links, tables, events
+
+    def _translate(self, subnet: subnets.Subnet) -> None:
+        """Hide the containers behind the address of a helper's link, which knows no other."""
+        assert self._kernel is not None
+        assert self._tables is not None
+        network = subnet.network
+        self._tables.run(
+            nfnetlink.add_table(LINK_PREFIX),
+            nfnetlink.add_base_chain(
+                LINK_PREFIX,
+                "postrouting",
+                kind="nat",
+                hook="postrouting",
+                priority=nfnetlink.PRIORITY_SRCNAT,
+            ),
+            nfnetlink.add_rule(
+                LINK_PREFIX,
+                "postrouting",
+                *nfnetlink.address_in(
+                    nfnetlink.IPV4_SOURCE_OFFSET, str(network.network_address), network.prefixlen
+                ),
+                *nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, UPLINK),
+                nfnetlink.masquerade(),
+            ),
+            # What connection tracking calls invalid is not translated back, so it would arrive
+            # at this namespace itself, which answers with a reset: pasta of 2023 repeats
+            # segments so, and the connection died with its first byte (measured).
+            nfnetlink.add_base_chain(
+                LINK_PREFIX,
+                "input",
+                kind="filter",
+                hook="input",
+                priority=nfnetlink.PRIORITY_FILTER,
+            ),
+            nfnetlink.add_rule(
+                LINK_PREFIX,
+                "input",
+                *nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, UPLINK),
+                nfnetlink.verdict(nfnetlink.NF_DROP),
+            ),
+        )
+        index = self._kernel.link(UPLINK).index
+        self._kernel.run(netlink.change_link(index, what=UPLINK, forwarding=True))
 
     def _join(self, subnet: subnets.Subnet) -> None:
         """Configure the near end of the pair to the host."""

@@ -16,13 +16,27 @@ class NetworkUnavailable(HostError):
     code = "network/unavailable"
 
 
-class NamespaceMaker(Protocol):
-    """Makes network namespaces and starts helpers: the zygote."""
+class Zygote(Protocol):
+    """What the network needs of the zygote, which lives where containers come from.
+
+    For root that is this machine itself, for others a user namespace of ours.
+    """
 
     def new_network_namespace(
         self, socket_specs: Sequence[tuple[int, int, int]]
     ) -> tuple[int, list[int]]:
-        """Return a descriptor of a new namespace, and sockets (family, type, protocol) in it."""
+        """Return a descriptor of a new namespace, and sockets (family, type, protocol) in it.
+
+        No process stays in it: with the descriptors the namespace is gone.
+        """
+        ...
+
+    def spawn_helper(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
+        """Start a program in the host's network namespace and return its pidfd.
+
+        descriptors: what become descriptors 0, 1, 2, ... of the program, which gets no others
+        It is killed when this process ends, however it ends.
+        """
         ...
 
 

@@ -1,25 +1,33 @@
 """A process that obeys orders over a socket: a stand-in for the zygote, and for a container.
 
 Run as `python inhabitant.py FD`. An order is one JSON object; the answer is one JSON object,
-with descriptors where the order makes some. Orders: `make` (a network namespace with sockets in
-it), `enter` (a network namespace of this process's own), `configure`, `connect`, `serve`, `ask`.
+with descriptors where the order makes some.
+
+Orders of a zygote: `own` (enter a user namespace), `make` (a network namespace with sockets in
+it), `help` (start a helper program), `spawn` (another inhabitant beside this one). Orders of a
+container: `enter` (a network namespace of its own), `configure`, `address` (one more),
+`connect`, `ask`, `fetch`, `serve`.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import random
+import signal
 import socket
 import sys
 import threading
 from typing import Any
 
-from buildkit_py.runtime.kernel import syscalls
+from buildkit_py.runtime.kernel import netlink, syscalls
 from buildkit_py.runtime.network import interface
 from buildkit_py.runtime.spec import Interface
 
+PRCTL = syscalls.Call("prctl", ctypes.c_int, ctypes.c_ulong)
+PR_SET_PDEATHSIG = 1
 UNSHARE = syscalls.Call("unshare", ctypes.c_int)
 NETNS = "/proc/self/ns/net"
 
@@ -35,6 +43,49 @@ def make(channel: socket.socket, specs: list[list[int]]) -> dict[str, Any]:
         os._exit(0)
     os.waitpid(child, 0)
     return {}
+
+
+def fetch(address: str, host: str, path: str) -> dict[str, Any]:
+    """Fetch a file over HTTP; return the status line and how many bytes came."""
+    asked = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    size, first = 0, b""
+    with socket.create_connection((address, 80), timeout=20) as connection:
+        connection.sendall(asked.encode())
+        while data := connection.recv(1 << 16):
+            first = first or data
+            size += len(data)
+    return {"status": first.split(b"\r\n")[0].decode(), "size": size}
+
+
+def spawn(channel: socket.socket, theirs: int) -> None:
+    """Fork another inhabitant, which obeys over the descriptor that came with the order."""
+    if os.fork() == 0:
+        channel.close()
+        PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+        serve_orders(socket.socket(fileno=theirs))
+        os._exit(0)
+    os.close(theirs)
+
+
+def start_helper(argv: list[str], descriptors: list[int]) -> int:
+    """Start a program with exactly these descriptors, which dies with us; return its pidfd."""
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        # pasta of 2023 refuses to start where SIGPIPE is ignored, as Python leaves it.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        # Above all the numbers that are wanted, then down to them.
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in descriptors]
+        for wanted, fd in enumerate(high):
+            os.dup2(fd, wanted)
+        os.closerange(len(descriptors), 1 << 16)
+        os.execv(argv[0], argv)
+    for fd in descriptors:
+        os.close(fd)
+    return os.pidfd_open(child)
 
 
 def serve(port: int, text: str, kind: str) -> None:
@@ -91,10 +142,21 @@ def connect(address: str, port: int, seconds: float, source: str) -> str:
         return connection.recv(100).decode(errors="replace")
 
 
-def obey(channel: socket.socket, order: dict[str, Any]) -> dict[str, Any]:
+def obey(channel: socket.socket, order: dict[str, Any], given: list[int]) -> dict[str, Any]:
     match order.pop("do"):
         case "make":
             return make(channel, **order)
+        case "own":
+            UNSHARE(syscalls.CLONE_NEWUSER)
+            answer: dict[str, Any] = {"pid": os.getpid()}
+        case "spawn":
+            spawn(channel, *given)
+            answer = {}
+        case "help":
+            pidfd = start_helper(order["argv"], given)
+            socket.send_fds(channel, [b"{}"], [pidfd])
+            os.close(pidfd)
+            return {}
         case "enter":
             UNSHARE(syscalls.CLONE_NEWNET)
             here = os.open(NETNS, os.O_RDONLY)
@@ -103,9 +165,16 @@ def obey(channel: socket.socket, order: dict[str, Any]) -> dict[str, Any]:
             return {}
         case "configure":
             interface.configure(Interface(**order))
-            answer: dict[str, Any] = {}
+            answer = {}
+        case "address":
+            with netlink.Netlink() as kernel:
+                name, address = order["name"], order["address"]
+                kernel.run(netlink.add_address(kernel.link(name).index, address, 32, what=name))
+            answer = {}
         case "connect":
             answer = {"said": connect(**order)}
+        case "fetch":
+            answer = fetch(**order)
         case "ask":
             answer = {"addresses": ask(**order)}
         case "serve":
@@ -117,14 +186,16 @@ def obey(channel: socket.socket, order: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def main() -> None:
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    while data := channel.recv(65536):
+def serve_orders(channel: socket.socket) -> None:
+    while True:
+        data, given, _, _ = socket.recv_fds(channel, 65536, 16)
+        if not data:
+            return
         try:
-            obey(channel, json.loads(data))
+            obey(channel, json.loads(data), given)
         except Exception as error:
             channel.send(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 
 
 if __name__ == "__main__":
-    main()
+    serve_orders(socket.socket(fileno=int(sys.argv[1])))

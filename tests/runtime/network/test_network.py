@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
 
 import pytest
 
+from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import netlink, nfnetlink
-from buildkit_py.runtime.network import resolve
+from buildkit_py.runtime.network import nat, resolve
 from buildkit_py.runtime.network.network import Network
-
-from .conftest import Container
+from tests.runtime.network.people import PROJECT, Container, Refused
 
 pytestmark = [pytest.mark.root]
 
 MIRROR = "deb.debian.org"
+NOTHING: dict[str, list[str]] = {"links": [], "addresses": [], "routes": [], "tables": []}
+
+Networks = Callable[[], Network]
+Containers = Callable[[Network], Container]
 
 
 def ours_on_the_host() -> dict[str, list[str]]:
@@ -29,21 +42,254 @@ def ours_on_the_host() -> dict[str, list[str]]:
         }
 
 
-NOTHING: dict[str, list[str]] = {"links": [], "addresses": [], "routes": [], "tables": []}
+def wait_until_nothing_is_left() -> None:
+    """The kernel takes namespaces down in work of its own: wait for its words, not for a time."""
+    with netlink.open_socket(socket.NETLINK_ROUTE) as events:
+        events.bind((0, 0x1))  # RTMGRP_LINK
+        until = time.monotonic() + 10
+        while ours_on_the_host() != NOTHING:
+            assert time.monotonic() < until, ours_on_the_host()
+            select.select([events], [], [], 1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    wait_until_nothing_is_left()
+    yield
+    wait_until_nothing_is_left()
+
+
+@pytest.fixture
+def forward_drop() -> Iterator[str]:
+    """A firewall of somebody else that drops what is forwarded, as docker's and ufw's do."""
+    table = "test_firewall"
+    with nfnetlink.Nftables() as tables:
+        tables.run(
+            nfnetlink.add_table(table),
+            nfnetlink.add_base_chain(
+                table, "FORWARD", kind="filter", hook="forward", priority=0, drop=True
+            ),
+        )
+        yield table
+        tables.run(nfnetlink.delete_table(table))
+
+
+def nameserver() -> str:
+    return resolve.reachable(resolve.host_resolver().nameservers)[0]
 
 
 @pytest.mark.network
-def test_a_container_resolves_and_reaches_the_package_mirror(
-    networks: Callable[[], Network], containers: Callable[[Network], Container]
+def test_a_container_resolves_and_fetches_from_the_package_mirror(
+    networks: Networks, containers: Containers
+) -> None:
+    container = containers(networks())
+    address = container.ask(nameserver(), MIRROR)[0]
+
+    # More than a few packets: with a wrong MTU connections open, and then hang.
+    file = container.fetch(address, MIRROR, "/debian/dists/bookworm/main/binary-amd64/Packages.xz")
+
+    assert file["status"] == "HTTP/1.1 200 OK"
+    assert file["size"] > 1_000_000
+
+
+def test_the_mtu_is_that_of_the_default_route(networks: Networks) -> None:
+    with netlink.Netlink() as kernel:
+        index = next(route.index for route in kernel.routes() if route.prefix == 0)
+        mtu = next(link.mtu for link in kernel.links() if link.index == index)
+
+    assert networks().reserve().mtu == mtu
+
+
+def test_nothing_is_made_before_an_interface_is_asked_for(networks: Networks) -> None:
+    network = networks()
+
+    assert network.kind == "bridge"
+    assert network.netns_fd == -1
+    assert ours_on_the_host() == NOTHING
+
+
+def test_neighbours_reach_each_other_and_the_host_reaches_them(
+    networks: Networks, containers: Containers
+) -> None:
+    network = networks()
+    one, two = containers(network), containers(network)
+    two.serve(8000, "two")
+
+    seen = one.connect(two.interface.address, 8000)
+    with socket.create_connection((two.interface.address, 8000), timeout=5) as connection:
+        connection.sendall(b"hello")
+        seen_by_host = connection.recv(100).decode()
+
+    assert seen == f"two {one.interface.address}"
+    assert seen_by_host == f"two {network.host_address}"
+
+
+def test_a_container_reaches_the_host_under_its_own_and_the_gateways_address(
+    networks: Networks, containers: Containers
 ) -> None:
     network = networks()
     container = containers(network)
-    server = resolve.reachable(resolve.host_resolver().nameservers)[0]
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        server.settimeout(5)
+        inhabitant = container.inhabitant
+        port = server.getsockname()[1]
+        order = {"address": network.host_address, "port": port, "seconds": 5, "source": ""}
+        inhabitant.send("connect", **order)
+        connection, peer = server.accept()
+        connection.sendall(b"host")
+        connection.close()
 
-    addresses = container.ask(server, MIRROR)
-    said = container.connect(addresses[0], 80, 10)
+        assert inhabitant.receive()[0] == {"said": "host"}
+        assert peer[0] == container.interface.address
+
+
+def test_two_networks_have_other_subnets_and_do_not_reach_each_other(
+    networks: Networks, containers: Containers
+) -> None:
+    mine, yours = containers(networks()), containers(networks())
+    yours.serve(8000, "yours")
+
+    with pytest.raises(Refused, match="timed out"):
+        mine.connect(yours.interface.address, 8000, seconds=1)
+
+    subnets = [IPv4Network((c.interface.address, 24), strict=False) for c in (mine, yours)]
+    assert not subnets[0].overlaps(subnets[1])
+
+
+@pytest.mark.network
+def test_a_container_cannot_send_under_another_address(
+    networks: Networks, containers: Containers
+) -> None:
+    container = containers(networks())
+    address = container.ask(nameserver(), MIRROR)[0]
+    container.inhabitant.order("address", name="eth0", address="203.0.113.200")
+
+    with pytest.raises(Refused, match="timed out"):
+        container.connect(address, 80, seconds=1, source="203.0.113.200")
+
+
+@pytest.mark.network
+def test_traffic_passes_a_firewall_that_drops_what_is_forwarded(
+    networks: Networks, containers: Containers, forward_drop: str
+) -> None:
+    network = networks()
+    container = containers(network)
+
+    address = container.ask(nameserver(), MIRROR)[0]
+    said = container.connect(address, 80)
+    with nfnetlink.Nftables() as tables:
+        during = len(tables.rules(forward_drop))
+        network.close()
+        after = len(tables.rules(forward_drop))
 
     assert said.startswith("HTTP/1.")
-    assert network.kind == "bridge"
-    network.close()
-    assert ours_on_the_host() == NOTHING
+    assert any(f"`{forward_drop}/FORWARD` drops forwarded packets" in n for n in network.notices)
+    assert (during, after) == (2, 0)
+
+
+def test_a_network_that_was_killed_leaves_nothing_but_rules_that_the_next_one_sweeps(
+    networks: Networks, forward_drop: str, tmp_path: Path
+) -> None:
+    script = (
+        "import sys\n"
+        "from buildkit_py.runtime.network.network import Network\n"
+        "from tests.runtime.network.people import Inhabitant, Machine\n"
+        "network = Network.open(Machine(), Inhabitant(), run_dir=sys.argv[1], purpose='test')\n"
+        "print(network.reserve(), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    killed = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=PROJECT,
+    )
+    assert killed.stdin is not None
+    assert killed.stdout is not None
+    with killed.stdin, killed.stdout:
+        assert killed.stdout.readline().startswith(b"Interface(")
+        living = ours_on_the_host()
+
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.wait()
+
+    assert len(living["links"]) == len(living["tables"]) == 1
+    wait_until_nothing_is_left()
+    with nfnetlink.Nftables() as tables:
+        assert len(tables.rules(forward_drop)) == 2
+        network = networks()
+        network.reserve()
+        names = {nat.commented(rule.note) for rule in tables.rules(forward_drop)}
+    assert names == set(ours_on_the_host()["links"])
+
+
+def test_a_table_of_a_killed_network_on_an_old_kernel_is_swept(networks: Networks) -> None:
+    with nfnetlink.Nftables() as tables:
+        tables.run(nfnetlink.add_table("bkpydeadbeef"))
+
+    networks().reserve()
+
+    assert "bkpydeadbeef" not in ours_on_the_host()["tables"]
+
+
+def test_switching_forwarding_on_is_told(networks: Networks) -> None:
+    switch = Path(nat.FORWARD_SWITCH)
+    before = switch.read_text()
+    try:
+        switch.write_text("0")
+        first, second = networks(), networks()
+        first.reserve()
+        second.reserve()
+
+        assert any("switched IPv4 forwarding on" in notice for notice in first.notices)
+        assert second.notices == []
+        assert switch.read_text() == "1\n"
+    finally:
+        switch.write_text(before)
+
+
+def test_addresses_are_used_again_as_late_as_possible_and_then_run_out(
+    networks: Networks,
+) -> None:
+    network = networks()
+    first = network.reserve()
+    network.release(first)
+
+    others = [network.reserve() for _ in range(124)]
+    again = network.reserve()
+
+    assert first.address not in {each.address for each in others}
+    assert again == first
+    with pytest.raises(HostError, match="all addresses of 172"):
+        network.reserve()
+
+
+def test_without_permission_the_network_is_unavailable_and_says_so_each_time(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "import sys\n"
+        "from buildkit_py.runtime.network.network import Network\n"
+        "from buildkit_py.runtime.network.uplink import NetworkUnavailable\n"
+        "from tests.runtime.network.people import Inhabitant, Machine\n"
+        "network = Network.open(Machine(), Inhabitant(), run_dir=sys.argv[1], purpose='test')\n"
+        "for _ in range(2):\n"
+        "    try:\n"
+        "        network.reserve()\n"
+        "    except NetworkUnavailable as error:\n"
+        "        print(network.kind, error.message)\n"
+    )
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", sys.executable]
+        + ["-c", script, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+    )
+
+    lines = done.stdout.splitlines()
+    assert done.stderr == ""
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert lines[0].startswith("host cannot ")
+    assert lines[0].endswith("Operation not permitted (EPERM)")
