@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from buildkit_py.core.digest import Digest, hasher
 from buildkit_py.core.errors import BuildFailed
 from buildkit_py.oci.image import LAYER_GZIP, Descriptor
-from buildkit_py.store.content import Content, Writer
+from buildkit_py.store.content import Blob, Content, Writer
 from buildkit_py.store.layers.diff import Change
 from buildkit_py.store.layers.marks import WHITEOUT_PREFIX
 from buildkit_py.store.layers.merged import owner_of, xattrs_of
@@ -62,7 +62,7 @@ def write_layer(changes: Iterable[Change], content: Content, *, single_id: bool)
         sink.write(END)
         sink.close()
         blob = writer.commit()
-    return Layer(Descriptor(LAYER_GZIP, blob.digest, blob.size), sink.diff_id)
+    return Layer(sink.descriptor(blob), sink.diff_id)
 
 
 class LayerSink:
@@ -98,6 +98,11 @@ class LayerSink:
     @property
     def diff_id(self) -> Digest:
         return Digest("sha256:" + self._hash.hexdigest())
+
+    @staticmethod
+    def descriptor(blob: Blob) -> Descriptor:
+        """Return the descriptor of a layer that was written and committed."""
+        return Descriptor(LAYER_GZIP, blob.digest, blob.size)
 
     def _take(self, piece: bytes | memoryview) -> None:
         self.size += len(piece)
