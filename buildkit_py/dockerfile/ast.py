@@ -80,7 +80,8 @@ class Instruction:
     """What every instruction has.
 
     keyword: as written, such as `RUN` or `run`
-    span: from the keyword to the last character, heredoc bodies included
+    span: from the keyword (or an empty continued line above it) to the last character, heredoc
+        bodies included; its lines are BuildKit's
     original: the logical line: continuations joined, comments dropped, trimmed at the right
     comments: the comment block directly above, without `#`
     """

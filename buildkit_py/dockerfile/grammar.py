@@ -77,7 +77,7 @@ class _Head:
 
     __slots__ = ("keyword", "tail")
 
-    def __init__(self, keyword: Token, tail: _Tail) -> None:
+    def __init__(self, keyword: Token | None, tail: _Tail) -> None:
         self.keyword = keyword
         self.tail = tail
 
@@ -90,6 +90,9 @@ class _Reduce:
 
     def shell_words(self, children: list[Token]) -> list[Token]:
         return children
+
+    def nothing(self, children: list[Any]) -> _Head:
+        return _Head(None, _Tail(children))
 
     def instruction(self, children: list[Any]) -> _Head:
         keyword, tail = children
@@ -145,7 +148,9 @@ def _reading(head: _Head, start: int) -> Reading:
     )
 
 
-def _piece(token: Token, start: int) -> Piece:
+def _piece(token: Token | None, start: int) -> Piece:
+    if token is None:
+        return Piece("UNKNOWN", "", 0, 0)
     return Piece(token.type, str(token), token.start_pos - start, token.end_pos - start)  # type: ignore[operator]
 
 
@@ -158,6 +163,7 @@ def openings(line: str, escape: str) -> list[Opening]:
 
     heads: Any = parser(escape).parse(line + "\n", start="dockerfile")
     head = heads[0]
+    # A line with `<<` in it has a keyword.
     while head.keyword.type == "ONBUILD" and head.tail.items:
         head = head.tail.items[0]
     if head.keyword.type not in HEREDOC_KEYWORDS:

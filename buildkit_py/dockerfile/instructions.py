@@ -110,7 +110,7 @@ def build(reading: Reading, line: Line, escape: str) -> ast.Instruction:
         raise UnknownInstruction(
             line.span(keyword.start, keyword.end), tuple(BUILDERS), name=keyword.text
         )
-    span = line.span(keyword.start, len(line.text))
+    start = line.begin if keyword.start == 0 else line.span(keyword.start, keyword.end).start
     word = ast.Word(keyword.text, line.span(keyword.start, keyword.end))
     common = Common(
         keyword=word,
@@ -118,7 +118,7 @@ def build(reading: Reading, line: Line, escape: str) -> ast.Instruction:
             read_flag(each.text, line.span(each.start, each.end), escape) for each in reading.flags
         ),
         heredocs=line.heredocs,
-        span=Span(span.source, span.start, line.end),
+        span=Span(line.source, start, line.end),
         original=line.text if keyword.start == 0 else line.text[keyword.start :],
         comments=line.comments,
     )
@@ -195,9 +195,9 @@ def _entrypoint(reading: Reading, place: Place) -> ast.Instruction:
 def _shell(reading: Reading, place: Place) -> ast.Instruction:
     command = _command(reading, reading.tail, place)
     check_flags(place.name, place.common["flags"])
-    if isinstance(command, ast.ShellForm):
-        raise ShellNotJson(command.text.span if reading.tail else place.at)
-    if not command.words:
+    if isinstance(command, ast.ShellForm) and reading.tail:
+        raise ShellNotJson(command.text.span)
+    if isinstance(command, ast.ShellForm) or not command.words:
         raise ArgumentCount("SHELL", place.at, takes="at least one argument")
     return ast.Shell(**place.common, command=command)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from buildkit_py.core.source import Source, Span
 from buildkit_py.dockerfile.ast import Heredoc, Word
@@ -61,6 +61,7 @@ class Line:
     text: the joined text, trimmed on both sides
     starts: for each piece of it, where it starts in `text` (ascending; the first may be negative)
     places: for each piece of it, where it starts in the source
+    begin: offset of the first character of the first physical line but blanks
     end: offset behind the last physical line that belongs to it, bodies included
     """
 
@@ -68,6 +69,7 @@ class Line:
     text: str
     starts: tuple[int, ...]
     places: tuple[int, ...]
+    begin: int
     end: int
     comments: tuple[str, ...]
     heredocs: tuple[Heredoc, ...] = ()
@@ -161,6 +163,7 @@ class Reader:
         """Join the line at `start` with those that continue it; None stops at a long line."""
         text = self.source.text
         escape = self.escape
+        begin = start
         kept = self._continued(body, escape)
         if kept is None:
             joined = body
@@ -193,6 +196,7 @@ class Reader:
             text=joined.strip(SPACES),
             starts=starts,
             places=places,
+            begin=begin,
             end=self._behind(start, end),
             comments=comments,
         )
@@ -234,15 +238,7 @@ class Reader:
             heredocs.append(heredoc)
         if not heredocs:
             return line
-        return Line(
-            source=line.source,
-            text=line.text,
-            starts=line.starts,
-            places=line.places,
-            end=end,
-            comments=line.comments,
-            heredocs=tuple(heredocs),
-        )
+        return replace(line, end=end, heredocs=tuple(heredocs))
 
     def _body(self, opening: Opening) -> tuple[Heredoc, int] | None:
         """Take the body below; return it and the end of its last line, or None without an end."""
