@@ -21,6 +21,7 @@ import sys
 
 from buildkit_py import __version__
 from buildkit_py.core.digest import sha256
+from buildkit_py.store.signature import index_signature
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,20 +74,6 @@ def record_path(request: BuildRequest) -> str:
     return os.path.join(request.root, "recall", name.removeprefix("sha256:"))
 
 
-def index_path(root: str) -> str:
-    """Return the path of the file that holds all image names of a store."""
-    return os.path.join(root, "content", "index.json")
-
-
-def index_signature(root: str) -> Signature:
-    """Return what changes whenever any image name of the store does: it is replaced by rename."""
-    try:
-        state = os.stat(index_path(root))
-    except FileNotFoundError:
-        return ()
-    return (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
-
-
 def blob_path(root: str, digest: str) -> str:
     return os.path.join(root, "content", "blobs", *digest.split(":", 1))
 
@@ -123,7 +110,7 @@ def keep(
     _write(record_path(request), data)
 
 
-def _write(path: str, data: object) -> None:
+def _write(path: str, data: dict[str, Any]) -> None:
     from buildkit_py.core.files import write_atomically
 
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -208,7 +195,7 @@ def _names_stand(root: str, names: Mapping[str, str]) -> bool:
     """Tell whether all image names still mean what they meant: other names have changed."""
     import json
 
-    with open(index_path(root), "rb") as file:
+    with open(os.path.join(root, "content", "index.json"), "rb") as file:
         index = json.load(file)
     standing: dict[str, str] = {}
     for entry in index.get("manifests", []):

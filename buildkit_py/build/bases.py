@@ -1,0 +1,85 @@
+"""Base images: from the store where they are, else pulled from the registry they name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from buildkit_py.build.steps.services import Services
+from buildkit_py.core.digest import Digest
+from buildkit_py.core.errors import BuildkitError
+from buildkit_py.core.events import StepEnded, StepStarted, StepStatus
+from buildkit_py.dockerfile.request import ImageRequest, ResolvedImage
+from buildkit_py.oci.image import Descriptor, ImageConfig
+from buildkit_py.oci.reference import parse_reference
+
+
+class Bases:
+    """Finds the images that a Dockerfile starts from.
+
+    pull: ask the registry though the store has the image (`--pull`)
+
+    configs: what was found, by manifest digest
+    names: manifest digest by image name, of all images found by a name
+    steps: how many steps were announced
+    """
+
+    def __init__(self, services: Services, *, pull: bool) -> None:
+        self.services = services
+        self.pull = pull
+        self.configs: dict[Digest, ImageConfig] = {}
+        self.names: dict[str, str] = {}
+        self.steps = 0
+
+    def resolve(self, requests: Sequence[ImageRequest]) -> Mapping[ImageRequest, ResolvedImage]:
+        return {request: self._resolve(request) for request in requests}
+
+    def _resolve(self, request: ImageRequest) -> ResolvedImage:
+        found = None if self.pull else self._in_store(request)
+        if found is None:
+            found = self._pull(request)
+        descriptor, config = found
+        self.configs[descriptor.digest] = config
+        name = parse_reference(request.reference).name
+        self.names[name] = descriptor.digest
+        return ResolvedImage(request.reference, descriptor.digest, config)
+
+    def _in_store(self, request: ImageRequest) -> tuple[Descriptor, ImageConfig] | None:
+        images = self.services.store.images
+        name = parse_reference(request.reference).name
+        descriptor = images.get(name)
+        if descriptor is None:
+            return None
+        config = images.config(images.manifest(descriptor.digest).config.digest)
+        fits = request.platform.accepts(config.platform)
+        return (descriptor, config) if fits else None
+
+    def _pull(self, request: ImageRequest) -> tuple[Descriptor, ImageConfig]:
+        from buildkit_py.registry.pull import pull
+
+        self.steps += 1
+        number = self.steps
+        reference = parse_reference(request.reference)
+        self.services.sink.emit(
+            StepStarted(number, f"[internal] pull {reference.name} for {request.platform}")
+        )
+        started = time.monotonic()
+        done: set[str] = set()
+
+        def progress(blob: Descriptor, count: int) -> None:
+            if count >= blob.size and blob.digest not in done:
+                done.add(blob.digest)
+                self.services.sink.emit(
+                    StepStatus(number, blob.digest, count, blob.size, done=True)
+                )
+
+        try:
+            descriptor = pull(reference, request.platform, self.services.store, progress=progress)
+        except BuildkitError as error:
+            self.services.sink.emit(StepEnded(number, error=error.message))
+            if error.at is None:
+                error.at = request.span
+            raise
+        self.services.sink.emit(StepEnded(number, seconds=time.monotonic() - started))
+        images = self.services.store.images
+        return descriptor, images.config(images.manifest(descriptor.digest).config.digest)

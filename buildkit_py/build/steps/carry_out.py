@@ -1,0 +1,335 @@
+"""Carries out the steps of one build: the solver's `Steps` on the real store and sandbox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+from buildkit_py.build.content import FileDigests, content_digest
+from buildkit_py.build.local import LocalContext
+from buildkit_py.build.steps import run as run_step
+from buildkit_py.build.steps.cache_mounts import cache_mount
+from buildkit_py.build.steps.copy import Copier, Owner, Tree
+from buildkit_py.build.steps.services import Services
+from buildkit_py.build.steps.unpack import unpack_archive
+from buildkit_py.build.tree import EVERYTHING, Entry, Filter, MissingSource
+from buildkit_py.core.digest import Digest
+from buildkit_py.core.errors import BuildkitError, InputError, StateError
+from buildkit_py.core.events import StepStatus
+from buildkit_py.dockerfile.glob import match as wildcard_match
+from buildkit_py.dockerfile.ignore import Patterns
+from buildkit_py.graph.keys import definition, digest_of
+from buildkit_py.graph.ops import Base, Copy, Inline, Local, MakeDirectory, Mount, Run, Scratch
+from buildkit_py.graph.solve import Cancelled, Result
+from buildkit_py.graph.vertex import Input, Vertex
+from buildkit_py.oci.image import ImageConfig, chain_ids
+from buildkit_py.runtime import users
+from buildkit_py.runtime.kernel.paths import open_directory_beneath
+from buildkit_py.runtime.spec import Bind, MountSpec, Tmpfs
+from buildkit_py.store.snapshots import Active, SnapshotId
+
+
+class UnknownOwner(InputError):
+    """`--chown` names a user or group that the image does not have."""
+
+    code = "build/unknown-owner"
+
+
+class UnsupportedMount(InputError):
+    code = "build/unsupported-mount"
+
+
+class CarryOut:
+    """The steps of one build.
+
+    contexts: by the name in `Local`
+    images: config of each base image, by manifest digest
+    secrets: by id, as `--secret` gave them
+    now: the time of what is made now, RFC 3339
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        contexts: Mapping[str, LocalContext],
+        images: Mapping[Digest, ImageConfig],
+        now: Callable[[], str],
+        again: Callable[[Vertex], bool],
+    ) -> None:
+        self.services = services
+        self.contexts = contexts
+        self.images = images
+        self.now = now
+        self.again = again
+        self._filters: dict[str, Filter] = {}
+
+    # ── what the solver asks ─────────────────────────────────────────────────────────────────
+
+    def ready(self, vertex: Vertex) -> Result | None:
+        assert isinstance(vertex.op, Base)
+        chain = chain_ids(self.images[vertex.op.manifest].diff_ids)
+        if not chain:
+            return Result(vertex.op.manifest)
+        snapshot = self.services.store.snapshots.unpacked(chain[-1])
+        return None if snapshot is None else Result(vertex.op.manifest, snapshot)
+
+    def content(self, source: Input, result: Result) -> Digest:
+        op = source.vertex.op
+        if isinstance(op, Inline):
+            return definition(op)
+        assert source.select is not None
+        selection = digest_of({"select": list(source.select), "exclude": list(source.exclude)})
+        exclude = exclusions(source.exclude)
+        if isinstance(op, Local):
+            context = self.contexts[op.name]
+            return self._digest(context.fd, source, self.filter_of(op.name), exclude, local=True)
+        if result.snapshot is None:
+            return selection
+        known = self.services.database.find_content(result.snapshot, selection)
+        if known is not None:
+            return Digest(known)
+        with self.services.store.snapshots.view(SnapshotId(result.snapshot)) as root:
+            made = self._digest(root, source, EVERYTHING, exclude, local=False)
+        self.services.database.keep_content(result.snapshot, selection, made)
+        return made
+
+    def _digest(
+        self, root: int, source: Input, filter: Filter, exclude: Filter, *, local: bool
+    ) -> Digest:
+        assert source.select is not None
+        return content_digest(
+            root,
+            source.select,
+            filter=filter,
+            exclude=exclude,
+            owners=not local,
+            files=FileDigests(self.services.database if local else None),
+            matches=wildcard_match,
+        )
+
+    def execute(self, vertex: Vertex, inputs: Sequence[Result], number: int) -> Result:
+        if self.services.stopped():
+            raise Cancelled
+        op = vertex.op
+        if isinstance(op, Base):
+            return self._unpack(op, number)
+        active = self.services.store.snapshots.prepare(_snapshot(inputs[0]))
+        try:
+            match op:
+                case Run():
+                    self._run(vertex, op, active, inputs, number)
+                case Copy():
+                    self._copy(vertex, op, active, inputs)
+                case MakeDirectory():
+                    self._make_directory(op, active)
+                case Scratch() | Local() | Inline():
+                    raise StateError("a source is not a step", code="build/not-a-step")
+            if self.services.stopped():
+                raise Cancelled
+            return Result("", active.commit(), self.now())
+        except BaseException:
+            active.discard()
+            raise
+
+    def stop(self) -> None:
+        self.services.stop()
+
+    # ── each kind of step ────────────────────────────────────────────────────────────────────
+
+    def _unpack(self, op: Base, number: int) -> Result:
+        config = self.images[op.manifest]
+        manifest = self.services.store.images.manifest(op.manifest)
+
+        seen: set[int] = set()
+
+        def progress(layer: int, count: int) -> None:
+            if self.services.stopped():
+                raise Cancelled
+            if layer not in seen:
+                seen.add(layer)
+                digest = manifest.layers[layer].digest
+                self.services.sink.emit(StepStatus(number, f"extracting {digest}"))
+
+        snapshot = self.services.store.snapshots.unpack_image(manifest, config, progress)
+        return Result(op.manifest, snapshot)
+
+    def _run(
+        self, vertex: Vertex, op: Run, active: Active, inputs: Sequence[Result], number: int
+    ) -> None:
+        with ExitStack() as stack:
+            folder = stack.enter_context(self.services.temporary("run-"))
+            os.mkdir(folder, 0o755)
+            with active.mount() as root:
+                try:
+                    account = users.resolve_account(root, op.user)
+                except InputError as error:
+                    raise _placed(error, vertex) from None
+            mounts: list[MountSpec] = run_step.script_files(op, os.path.join(folder, "pipes"))
+            for at, mount in enumerate(op.mounts):
+                mounts.append(
+                    self._mount(vertex, mount, inputs, os.path.join(folder, f"m{at}"), stack)
+                )
+            run_step.run(self.services, vertex, op, active, mounts, account, number)
+
+    def _mount(
+        self,
+        vertex: Vertex,
+        mount: Mount,
+        inputs: Sequence[Result],
+        folder: str,
+        stack: ExitStack,
+    ) -> MountSpec:
+        match mount.type:
+            case "tmpfs":
+                return Tmpfs(mount.target, mount.size_bytes)
+            case "cache":
+                return stack.enter_context(
+                    cache_mount(self.services, mount, wipe=self.again(vertex))
+                )
+            case "bind":
+                assert mount.input is not None
+                source = vertex.inputs[mount.input]
+                try:
+                    path = self._bind_source(mount, source, inputs[mount.input], folder, stack)
+                except InputError as error:
+                    raise _placed(error, vertex) from None
+                return Bind(path, mount.target, read_only=True, recursive=False)
+            case "secret" | "ssh":
+                raise UnsupportedMount(
+                    f"`--mount=type={mount.type}` is not supported yet", at=vertex.span
+                )
+
+    def _bind_source(
+        self, mount: Mount, source: Input, result: Result, folder: str, stack: ExitStack
+    ) -> str:
+        """Return a path of this host that shows what a bind mount asks for.
+
+        The selected files are copied: what the ignore file hides must not be seen, and what the
+        step writes is thrown away.
+        """
+        os.mkdir(folder, 0o755)
+        root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, root)
+        copier = Copier(root, Owner(0, 0) if isinstance(source.vertex.op, Local) else None)
+        copier.single_id = self.services.host.ids == "single"
+        with self._tree(source, result) as tree:
+            single = mount.source.strip("/") or "."
+            copier.copy(tree, [single], "/tree")
+        return os.path.join(folder, "tree")
+
+    def _copy(self, vertex: Vertex, op: Copy, active: Active, inputs: Sequence[Result]) -> None:
+        try:
+            with active.mount() as root:
+                copier = Copier(
+                    root,
+                    self._owner(root, op, vertex),
+                    op.chmod,
+                    single_id=self.services.host.ids == "single",
+                    stop=self.services.stopped,
+                )
+                with self._tree(vertex.inputs[1], inputs[1], op, root) as tree:
+                    copier.copy(tree, op.sources, op.dest)
+                if op.inline:
+                    with self._tree(vertex.inputs[2], inputs[2]) as tree:
+                        copier.copy(tree, op.inline, op.dest)
+        except MissingSource as error:
+            raise _placed(error, vertex) from None
+        except InputError as error:
+            raise _placed(error, vertex) from None
+        for notice in copier.notices:
+            self.services.warn(InputError(notice, code="build/copy-notice", at=vertex.span))
+
+    @contextmanager
+    def _tree(
+        self, source: Input, result: Result, op: Copy | None = None, into: int = -1
+    ) -> Iterator[Tree]:
+        """Give the tree that an input is."""
+        exclude = exclusions(source.exclude)
+        parents = op.parents if op else False
+        unpack: Callable[[Entry, str], bool] = lambda entry, dest: False  # noqa: E731
+        if op is not None and op.unpack:
+            owner = self._owner(into, op, None)
+
+            def unpack(entry: Entry, dest: str) -> bool:
+                return unpack_archive(self.services, entry, into, dest, owner, given=bool(op.chown))
+
+        with ExitStack() as stack:
+            filter: Filter = EVERYTHING
+            match source.vertex.op:
+                case Local(name):
+                    root, filter = self.contexts[name].fd, self.filter_of(name)
+                case Inline(files):
+                    folder = stack.enter_context(self.services.temporary("inline-"))
+                    os.mkdir(folder, 0o755)
+                    for file in files:
+                        path = os.path.join(folder, file.name.replace("/", "_"))
+                        with open(path, "w", encoding="utf-8", errors="surrogateescape") as opened:
+                            opened.write(file.content)
+                            os.fchmod(opened.fileno(), file.mode)
+                    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    stack.callback(os.close, root)
+                case _ if result.snapshot is None:
+                    folder = stack.enter_context(self.services.temporary("empty-"))
+                    os.mkdir(folder, 0o755)
+                    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                    stack.callback(os.close, root)
+                case _:
+                    view = self.services.store.snapshots.view(SnapshotId(result.snapshot))
+                    root = stack.enter_context(view)
+            yield Tree(root, wildcard_match, filter, exclude, parents, unpack)
+
+    def _owner(self, root: int, op: Copy, vertex: Vertex | None) -> Owner | None:
+        """Return the owner of what is copied, None to keep the source's."""
+        if not op.chown:
+            return None if op.keep_owner else Owner(0, 0)
+        try:
+            return Owner(*users.resolve_owner(root, op.chown))
+        except InputError as error:
+            # BuildKit silently takes 0:0; we say so, and refuse under --strict.
+            if vertex is not None:
+                self.services.warn(
+                    UnknownOwner(
+                        f"{error.message}: files are given to 0:0",
+                        at=vertex.span,
+                        hint="create the user before, or use numbers",
+                    )
+                )
+            return Owner(0, 0)
+
+    def _make_directory(self, op: MakeDirectory, active: Active) -> None:
+        with active.mount() as root:
+            try:
+                account = users.resolve_account(root, op.user)
+            except InputError:
+                # An unknown USER fails at the RUN that needs it, as in BuildKit.
+                uid = gid = 0
+            else:
+                uid, gid = account.uid, account.gid
+            if self.services.host.ids == "single":
+                uid = gid = 0
+            fd, _ = open_directory_beneath(root, op.path, 0o755, uid=uid, gid=gid)
+            os.close(fd)
+
+    def filter_of(self, name: str) -> Filter:
+        """Return what the ignore file of a context decides."""
+        if name not in self._filters:
+            self._filters[name] = self.contexts[name].filter()
+        return self._filters[name]
+
+
+def exclusions(patterns: Sequence[str]) -> Filter:
+    """Return the filter of `--exclude`, which speaks the ignore file's dialect."""
+    return Patterns.of(patterns) if patterns else EVERYTHING
+
+
+def _placed(error: BuildkitError, vertex: Vertex) -> BuildkitError:
+    """Give an error the place of the instruction, unless it has a better one."""
+    if error.at is None:
+        error.at = vertex.span
+    return error
+
+
+def _snapshot(result: Result) -> SnapshotId | None:
+    return None if result.snapshot is None else SnapshotId(result.snapshot)
