@@ -32,6 +32,7 @@ from buildkit_py.dockerfile.stages import (
     Origin,
     Stages,
     check_circles,
+    on_command_line,
     origins,
     reachable,
     read_stages,
@@ -290,8 +291,8 @@ def _undeclared(file: ast.Dockerfile, request: LowerRequest, found: _Found) -> l
         InputError(
             f"the build argument `{name}` is used nowhere",
             code="dockerfile/undeclared-build-arg",
-            at=file.source.span(0, 0),
-            label="no ARG of this file declares it",
+            at=on_command_line("--build-arg", name),
+            label="no ARG declares it",
             hint=did_you_mean(name, declared) or f"declare `ARG {name}` where it is used",
         )
         for name in request.build_args

@@ -114,9 +114,22 @@ def lower_expose(chain: Chain, instruction: ast.Expose) -> None:
     ports: list[str] = []
     # BuildKit sorts the words as written, before it expands them.
     for word in sorted(instruction.ports, key=lambda word: word.text):
-        ports += exposed_ports(chain.expansion(word).words, word.span)
+        specs = chain.expansion(word).words
+        ports += exposed_ports(specs, word.span)
+        chain.graph.warnings += [_host_port(spec, word) for spec in specs if ":" in spec]
     chain.configure(exposed_ports=tuple(dict.fromkeys((*chain.config.exposed_ports, *ports))))
     chain.record(f"EXPOSE {golang.plain_list(ports)}")
+
+
+def _host_port(spec: str, word: ast.Word) -> InputError:
+    port = spec.rpartition(":")[2]
+    return InputError(
+        f"EXPOSE takes only the container's port of `{spec}`",
+        code="dockerfile/expose-host-port",
+        at=word.span,
+        label="publishing is for `run -p`",
+        hint=f"write `EXPOSE {port}`",
+    )
 
 
 def lower_volume(chain: Chain, instruction: ast.Volume) -> None:

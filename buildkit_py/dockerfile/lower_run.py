@@ -153,10 +153,10 @@ def _mounts(chain: Chain, instruction: ast.Run) -> tuple[tuple[ops.Mount, ...], 
             continue
         asked = mounts.parse_mount(flag, partial(_expanded, chain, flag))
         if asked.type == "secret":
-            made.append(_secret(asked))
+            made.append(_secret(asked, chain.cwd))
             continue
         if asked.type == "ssh":
-            made.append(_ssh(asked, sockets))
+            made.append(_ssh(asked, chain.cwd, sockets))
             sockets += 1
             continue
         target = mounts.target_path(asked, chain.cwd, flag)
@@ -212,9 +212,9 @@ def _ignored(flag: ast.Flag) -> InputError:
     )
 
 
-def _secret(asked: mounts.MountRequest) -> ops.Mount:
+def _secret(asked: mounts.MountRequest, cwd: str) -> ops.Mount:
     name = asked.id or asked.source or asked.target.rstrip("/").rpartition("/")[2]
-    target = asked.target
+    target = clean(asked.target, cwd) if asked.target else ""
     if not target and not asked.env:
         target = f"/run/secrets/{name.rpartition('/')[2]}"
     return ops.Mount(
@@ -230,10 +230,11 @@ def _secret(asked: mounts.MountRequest) -> ops.Mount:
     )
 
 
-def _ssh(asked: mounts.MountRequest, number: int) -> ops.Mount:
+def _ssh(asked: mounts.MountRequest, cwd: str, number: int) -> ops.Mount:
+    default = f"/run/buildkit/ssh_agent.{number}"
     return ops.Mount(
         "ssh",
-        asked.target or f"/run/buildkit/ssh_agent.{number}",
+        clean(asked.target, cwd) if asked.target else default,
         id=asked.id or "default",
         required=asked.required,
         read_only=True,

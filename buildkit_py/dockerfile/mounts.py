@@ -88,7 +88,7 @@ def source_stage(flag: Flag) -> str | None:
     """
     pairs = dict(fields(flag))
     name = pairs.get("from")
-    if not name or pairs.get("type") in ("tmpfs", "ssh", "secret"):
+    if not name or (pairs.get("type") or "").lower() in ("tmpfs", "ssh", "secret"):
         return None
     if "$" in name[:-1]:
         raise BadMount(

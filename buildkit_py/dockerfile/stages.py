@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildkit_py.core.errors import InputError
-from buildkit_py.core.source import Span
+from buildkit_py.core.source import Source, Span
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.errors import BeforeFrom, NoStage
@@ -101,7 +101,12 @@ class Stages:
                     if names
                     else "no stage has a name: give it one with `FROM … AS name`"
                 )
-            raise UnknownTarget(f"target stage `{name}` could not be found", hint=hint)
+            raise UnknownTarget(
+                f"target stage `{name}` could not be found",
+                at=on_command_line("--target", name),
+                label="no stage has this name",
+                hint=hint,
+            )
         return found
 
 
@@ -214,6 +219,11 @@ def _platform(text: str, at: Span) -> Platform:
         return parse_platform(text)
     except InputError as error:
         raise BadStage(error.message, at=at, hint=error.hint) from None
+
+
+def on_command_line(option: str, value: str) -> Span:
+    """Return the place of an option's value, for complaints about what is in no file."""
+    return Source(option, value).span(0, len(value))
 
 
 def undefined(name: str, at: Span, hint: str | None) -> InputError:
