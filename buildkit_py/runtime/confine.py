@@ -1,0 +1,146 @@
+"""What is taken from the child before the program starts: limits, ids, capabilities, calls.
+
+The last operations of a plan. Their order matters: the filter of system calls is loaded while we
+may still do so without no_new_privs (docker's containers may run set-user-ID programs), the
+bounding set is dropped while SETPCAP is there, and the ids change before the final sets are set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import stat
+from dataclasses import dataclass
+
+from buildkit_py.core.errors import HostError
+from buildkit_py.runtime.kernel import capabilities, processes, seccomp
+from buildkit_py.runtime.setup import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class SetLimits:
+    """setrlimit(2). limits: (name such as `nofile`, soft, hard), -1 is unlimited."""
+
+    limits: tuple[tuple[str, int, int], ...]
+
+    def describe(self) -> str:
+        return "setrlimit " + " ".join(f"{name}={soft}:{hard}" for name, soft, hard in self.limits)
+
+    def run(self, work: Workspace) -> None:
+        for name, soft, hard in self.limits:
+            which = getattr(resource, f"RLIMIT_{name.upper()}")
+            try:
+                resource.setrlimit(which, (soft, hard))
+            except (ValueError, OSError):
+                # Raising a hard limit takes CAP_SYS_RESOURCE outside of any user namespace.
+                work.note(
+                    f"the limit `{name}={soft}:{hard}` is above what this machine lets us set"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class SetUmask:
+    mask: int
+
+    def describe(self) -> str:
+        return f"umask {self.mask:04o}"
+
+    def run(self, work: Workspace) -> None:
+        os.umask(self.mask)
+
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """A session and a keyring of our own: the caller's terminal and secrets stay the caller's.
+
+    terminal: make one of the container's own devpts, and use it as input and output
+    """
+
+    terminal: bool
+    uid: int
+
+    def describe(self) -> str:
+        return "setsid, new keyring" + (
+            ", terminal of the container's own" if self.terminal else ""
+        )
+
+    def run(self, work: Workspace) -> None:
+        os.setsid()
+        # A kernel without keyrings, or a filter around us, has nothing that could leak.
+        with contextlib.suppress(OSError):
+            processes.join_new_session_keyring()
+        if self.terminal:
+            self._open_terminal(work)
+        for fd in (0, 1, 2):
+            # A program that is not root shall be able to open /dev/stdout again: as runc does.
+            state = os.fstat(fd)
+            if self.uid and stat.S_ISFIFO(state.st_mode) and state.st_uid != self.uid:
+                with contextlib.suppress(OSError):  # unmapped, or a pipe of somebody else
+                    os.fchown(fd, self.uid, -1)
+
+    def _open_terminal(self, work: Workspace) -> None:
+        work.terminal, slave, _ = processes.open_terminal(work.pts)
+        processes.control_terminal(slave)
+        if self.uid:
+            os.fchown(slave, self.uid, -1)
+        for fd in (0, 1, 2):
+            os.dup2(slave, fd)
+        os.close(slave)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFilter:
+    """Load the filter of system calls: bytes made by kernel/seccomp.py."""
+
+    program: bytes
+
+    def describe(self) -> str:
+        return f"seccomp filter of {len(self.program) // 8} instructions"
+
+    def run(self, work: Workspace) -> None:
+        seccomp.load(self.program)
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeAccount:
+    """Set the ids and keep only some capabilities.
+
+    keep: bits of capabilities; an account other than 0 keeps them in the bounding set only
+    set_groups: False where the user namespace forbids setgroups
+    """
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    keep: int
+    set_groups: bool
+
+    def describe(self) -> str:
+        return f"become {self.uid}:{self.gid}, capabilities {self.keep:#x}"
+
+    def run(self, work: Workspace) -> None:
+        try:
+            if self.set_groups:
+                os.setgroups(self.groups)
+            capabilities.drop_bounding(self.keep)
+            processes.set_ids(self.uid, self.gid)
+        except OSError as error:
+            raise HostError(
+                f"the container cannot run as {self.uid}:{self.gid}: {error.strerror}",
+                code="host/ids",
+                hint="without newuidmap and subordinate ids there is one id only: run as `root`",
+            ) from None
+        granted = self.keep & capabilities.permitted() if self.uid == 0 else 0
+        capabilities.set_capabilities(granted)
+        # A change of ids forgets it; and the parent may have died in between.
+        processes.die_with_parent()
+
+
+@dataclass(frozen=True, slots=True)
+class NoNewPrivileges:
+    def describe(self) -> str:
+        return "no_new_privs"
+
+    def run(self, work: Workspace) -> None:
+        processes.set_no_new_privileges()

@@ -1,0 +1,132 @@
+"""What the child of a clone does: set up, wait at the barrier, confine itself, exec.
+
+Everything it needs was imported by the zygote: once the container's root is in place, an import
+would run code of the image with our rights. Nothing here is buffered, logs, or returns.
+
+Messages to the parent are one byte for the kind and then fields: see `Kind`.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+from collections.abc import Callable
+
+from buildkit_py.core.errors import BuildkitError, HostError, InputError
+from buildkit_py.runtime.kernel import processes
+from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP
+from buildkit_py.runtime.plan import Plan
+from buildkit_py.runtime.setup import SetupOp, Workspace
+
+READY, NOTE, STUBS, ERROR, EXEC, EXIT, STARTED = b"R", b"N", b"S", b"E", b"X", b"Q", b"P"
+"""Kinds of messages on the channel of a container; see process.py for who reads them."""
+
+Network = Callable[[Plan], None]
+"""Brings the interfaces of this network namespace up."""
+
+
+def run_child(
+    plan: Plan,
+    *,
+    channel: int,
+    send: Callable[[bytes, int], None],
+    stdio: tuple[int, int, int],
+    join: tuple[int, ...],
+    network: Network,
+) -> None:
+    """Be the container's first process; ends in execve or exit, never returns.
+
+    send: writes a message, with a descriptor or -1, to the channel
+    join: descriptors of cgroup.procs files to enter before the cgroup namespace is made
+    """
+    operation = "start"
+    try:
+        processes.die_with_parent()
+        for number, fd in enumerate(stdio):
+            os.dup2(fd, number)
+        for fd in join:
+            os.write(fd, b"0")
+        if join:
+            processes.unshare(CLONE_NEWCGROUP)
+        work = Workspace(note=lambda text: send(NOTE + text.encode(), -1))
+        for op in plan.before:
+            operation = _run(op, work)
+        if work.stubs:
+            rows = [
+                (stub.parent, stub.name, stub.is_directory, stub.before_ns, stub.after_ns)
+                for stub in work.stubs
+            ]
+            send(STUBS + marshal.dumps(rows), -1)
+        operation = "barrier"
+        if os.read(channel, 16) != b"go":
+            os._exit(0)  # the parent lost interest
+        if plan.private_network:
+            operation = "configure the network"
+            network(plan)
+        for op in plan.after:
+            operation = _run(op, work)
+        operation = "execve"
+        send(READY, work.terminal)
+        processes.close_on_exec_from(3)
+        processes.reset_signals()
+        code = _execute(plan, send)
+    except BuildkitError as error:
+        _complain(send, operation, error)
+        code = 128
+    except OSError as error:
+        _complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
+        code = 128
+    except BaseException as error:
+        _complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+        code = 128
+    os._exit(code)
+
+
+def _run(op: SetupOp, work: Workspace) -> str:
+    """Run an operation and return what to call it when it fails."""
+    try:
+        op.run(work)
+    except BuildkitError as error:
+        error.notes += (f"while setting up the container: {op.describe()}",)
+        raise
+    except OSError as error:
+        raise HostError(f"{op.describe()}: {error.strerror}", code="host/set-up") from error
+    return op.describe()
+
+
+def _complain(send: Callable[[bytes, int], None], operation: str, error: BuildkitError) -> None:
+    kind = "input" if isinstance(error, InputError) else "host"
+    row = (kind, error.code, error.message, error.hint or "", tuple(error.notes), operation)
+    try:
+        send(ERROR + marshal.dumps(row), -1)
+    except OSError:
+        return  # nobody listens any more
+
+
+def _execute(plan: Plan, send: Callable[[bytes, int], None]) -> int:
+    """Try execve along PATH, inside the container. Returns docker's exit code for the failure."""
+    program = plan.args[0]
+    environment = dict(entry.split("=", 1) for entry in plan.env)
+    if "/" in program:
+        places = [program]
+    else:
+        folders = environment.get("PATH", "").split(":")
+        places = [os.path.join(folder or ".", program) for folder in folders]
+    failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for place in places if program else ():
+        try:
+            os.execve(place, plan.args, environment)
+        except OSError as error:
+            # As execvp(3): go on looking, but remember that there was one we may not run.
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+                failure = error
+                break
+            if error.errno == errno.EACCES or "/" in program:
+                failure = error
+    denied = failure.errno not in (errno.ENOENT, errno.ENOTDIR)
+    text = f"`{program}`: {failure.strerror}"
+    if "/" not in program and not denied:
+        text = f"`{program}`: executable file not found in $PATH"
+    send(EXEC + text.encode(), -1)
+    return 126 if denied else 127

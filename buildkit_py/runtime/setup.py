@@ -1,0 +1,521 @@
+"""What is done inside the new namespaces before the program starts: mounts and names.
+
+A set-up operation is data. `plan.py` chooses operations without touching the system; `init.py`
+runs them in order in the child. So a plan can be printed, compared in a test without root, and
+blamed: a failing operation is named by its own `describe()`.
+
+While these operations run, the tree of the container is hostile: whoever made the image, or runs
+beside us on a shared mount, may have put links anywhere. Therefore every place is opened beneath
+the root (`stubs.open_place`) and mounted on by descriptor; what we mounted ourselves (proc, sys,
+dev) is kept by descriptor and never looked up again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from buildkit_py.core.errors import HostError, InputError
+from buildkit_py.runtime.kernel import mounts
+from buildkit_py.runtime.kernel.mounts import (
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+)
+from buildkit_py.runtime.kernel.paths import open_beneath
+from buildkit_py.runtime.kernel.processes import sethostname
+from buildkit_py.runtime.stubs import Stub, open_place
+
+_PLAIN = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
+_PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class Workspace:
+    """What operations find and leave for later ones: descriptors of our own mounts.
+
+    note: called with a warning for people
+    stubs: mount points that had to be made in the container's tree
+    """
+
+    note: Callable[[str], None]
+    root: int = -1
+    proc: int = -1
+    sys: int = -1
+    dev: int = -1
+    pts: int = -1
+    null: int = -1
+    empty: int = -1
+    terminal: int = -1
+    stubs: list[Stub] = field(default_factory=list)
+
+    def place(self, target: str, *, directory: bool) -> int:
+        """Open where to mount; what is missing is made and recorded."""
+        fd, made = open_place(self.root, target, directory=directory)
+        self.stubs += made
+        return fd
+
+
+class SetupOp(Protocol):
+    def describe(self) -> str: ...
+    def run(self, work: Workspace) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MountOverlay:
+    """Make the root out of layers. `stubs` is the lowest of them: see stubs.py."""
+
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+    userxattr: bool
+    volatile: bool
+    no_devices: bool
+
+    def describe(self) -> str:
+        return f"mount overlay of {len(self.lower)} layers, changes in `{self.upper}`"
+
+    def run(self, work: Workspace) -> None:
+        work.root = mounts.overlay(
+            self.lower, self.upper, self.work, userxattr=self.userxattr, volatile=self.volatile
+        )
+        _attach_root(work, self.upper, no_devices=self.no_devices)
+
+
+@dataclass(frozen=True, slots=True)
+class MountDirectory:
+    """Make a directory the root."""
+
+    path: str
+    no_devices: bool
+
+    def describe(self) -> str:
+        return f"bind `{self.path}` as root"
+
+    def run(self, work: Workspace) -> None:
+        work.root = mounts.open_tree(self.path)
+        _attach_root(work, self.path, no_devices=self.no_devices)
+
+
+def _attach_root(work: Workspace, path: str, *, no_devices: bool) -> None:
+    """Put the root on top of the directory it was made of: it needs some place, and that exists.
+
+    no_devices: where no cgroup guards devices, a device node in the image must stay dead
+    """
+    if no_devices:
+        mounts.mount_setattr("", at=work.root, set_=MOUNT_ATTR_NODEV)
+    mounts.mount_setattr("", at=work.root, propagation=mounts.MS_PRIVATE)
+    mounts.move_mount(work.root, path)
+
+
+def _own_directory(work: Workspace, name: str) -> int:
+    """Open a top directory of the root that must be a real one.
+
+    An image whose /dev, /proc or /sys is a link would have us work somewhere else:
+    CVE-2019-19921, CVE-2026-41579, CVE-2026-47766.
+    """
+    try:
+        state = os.lstat(name, dir_fd=work.root)
+    except FileNotFoundError:
+        return work.place(name, directory=True)
+    if not stat.S_ISDIR(state.st_mode):
+        raise InputError(
+            f"`/{name}` of the image is not a directory",
+            code="runtime/not-a-directory",
+            hint=f"the image must not have a link or a file at `/{name}`",
+        )
+    return os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=work.root)
+
+
+def _mount_new(kind: str, options: tuple[tuple[str, str | None], ...], attributes: int) -> int:
+    context = mounts.fsopen(kind)
+    try:
+        for key, value in options:
+            mounts.fsconfig(context, key, value)
+        return mounts.fsmount(context, attributes)
+    finally:
+        os.close(context)
+
+
+def _attach(fd: int, place: int) -> None:
+    """Mount on a place and close the place."""
+    try:
+        mounts.move_mount(fd, "", at=place)
+    finally:
+        os.close(place)
+
+
+@dataclass(frozen=True, slots=True)
+class MountProc:
+    """A fresh /proc of the new process namespace."""
+
+    def describe(self) -> str:
+        return "mount proc on /proc"
+
+    def run(self, work: Workspace) -> None:
+        work.proc = _mount_new("proc", (("source", "proc"),), _PLAIN)
+        _attach(work.proc, _own_directory(work, "proc"))
+
+
+@dataclass(frozen=True, slots=True)
+class MountSys:
+    """A read-only /sys; with the host's network a user namespace may only show the host's.
+
+    bind: take over the host's /sys, the whole tree, read-only
+    """
+
+    bind: bool
+
+    def describe(self) -> str:
+        return f"{'bind' if self.bind else 'mount'} sysfs on /sys, read-only"
+
+    def run(self, work: Workspace) -> None:
+        if self.bind:
+            work.sys = mounts.open_tree("/sys", recursive=True)
+            mounts.mount_setattr(
+                "",
+                at=work.sys,
+                set_=_PLAIN | MOUNT_ATTR_RDONLY,
+                propagation=mounts.MS_PRIVATE,
+                recursive=True,
+            )
+        else:
+            work.sys = _mount_new("sysfs", (("source", "sysfs"),), _PLAIN | MOUNT_ATTR_RDONLY)
+        _attach(work.sys, _own_directory(work, "sys"))
+
+
+@dataclass(frozen=True, slots=True)
+class MountCgroup:
+    """The container's own cgroup2 tree, read-only: a writable one is CVE-2022-0492's way out."""
+
+    def describe(self) -> str:
+        return "mount cgroup2 on /sys/fs/cgroup, read-only"
+
+    def run(self, work: Workspace) -> None:
+        options = (("source", "cgroup"),)
+        fd = _mount_new("cgroup2", options, _PLAIN | MOUNT_ATTR_RDONLY)
+        try:
+            _attach(fd, open_beneath(work.sys, "fs/cgroup", os.O_PATH | os.O_DIRECTORY))
+        finally:
+            os.close(fd)
+
+
+NODES = (
+    ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
+    ("tty", 5, 0),
+)  # fmt: skip
+LINKS = (
+    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"),
+)  # fmt: skip
+"""Docker's /dev; the links are a must of runtime-spec config-linux.md, `/dev` symbolic links."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountDev:
+    """A small /dev of our own: nodes, links, terminals, shared memory, message queues.
+
+    make_nodes: mknod; otherwise the host's nodes are bound, as a user namespace must
+    terminal_group: the group of terminals, 5 where that id exists, or None
+    """
+
+    make_nodes: bool
+    terminal_group: int | None
+    shm_bytes: int
+
+    def describe(self) -> str:
+        how = "new" if self.make_nodes else "bound"
+        return (
+            f"mount tmpfs on /dev with {how} nodes, devpts, {self.shm_bytes} bytes of shm, mqueue"
+        )
+
+    def run(self, work: Workspace) -> None:
+        options = (("source", "tmpfs"), ("mode", "755"), ("size", "65536k"))
+        work.dev = dev = _mount_new("tmpfs", options, MOUNT_ATTR_NOSUID)
+        for target, name in LINKS:
+            os.symlink(target, name, dir_fd=dev)
+        for name in ("pts", "shm", "mqueue"):
+            os.mkdir(name, 0o755, dir_fd=dev)
+        for name, major, minor in NODES:
+            if self.make_nodes:
+                os.mknod(name, stat.S_IFCHR | 0o666, os.makedev(major, minor), dir_fd=dev)
+                os.chmod(name, 0o666, dir_fd=dev)
+            else:
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=dev))
+        # Opened before the container can run: later it might have exchanged it (CVE-2025-31133).
+        host_null = _open_device("/dev/null", 1, 3)
+        _attach(dev, _own_directory(work, "dev"))
+        if not self.make_nodes:
+            for name, major, minor in NODES:
+                node = _open_device(f"/dev/{name}", major, minor)
+                _bind_fd(node, os.open(name, _PLACE, dir_fd=dev))
+                os.close(node)
+        work.null = host_null
+        terminals: tuple[tuple[str, str | None], ...] = (
+            ("source", "devpts"), ("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"),
+        )  # fmt: skip
+        if self.terminal_group is not None:
+            terminals += (("gid", str(self.terminal_group)),)
+        pts = _mount_new("devpts", terminals, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+        _attach(pts, os.open("pts", _PLACE, dir_fd=dev))
+        work.pts = pts
+        shm = (("source", "shm"), ("mode", "1777"), ("size", str(self.shm_bytes)))
+        fd = _mount_new("tmpfs", shm, _PLAIN)
+        _attach(fd, os.open("shm", _PLACE, dir_fd=dev))
+        os.close(fd)
+        fd = _mount_new("mqueue", (("source", "mqueue"),), _PLAIN)
+        _attach(fd, os.open("mqueue", _PLACE, dir_fd=dev))
+        os.close(fd)
+
+
+def _open_device(path: str, major: int, minor: int) -> int:
+    """Open a node of the host and make sure that it is the device it should be."""
+    fd = os.open(path, _PLACE)
+    state = os.fstat(fd)
+    if not stat.S_ISCHR(state.st_mode) or state.st_rdev != os.makedev(major, minor):
+        raise HostError(
+            f"`{path}` of this machine is not the device {major}:{minor}", code="host/device-node"
+        )
+    return fd
+
+
+def _bind_fd(source: int, place: int) -> None:
+    """Bind what a descriptor refers to."""
+    clone = mounts.open_tree("", at=source)
+    try:
+        mounts.mount_setattr("", at=clone, propagation=mounts.MS_PRIVATE)
+        _attach(clone, place)
+    finally:
+        os.close(clone)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFiles:
+    """Files that the host makes, such as /etc/hosts, bound over the image's, read-only.
+
+    files: (path in the container, text); they live in a file system of their own, in memory
+    """
+
+    files: tuple[tuple[str, str], ...]
+
+    def describe(self) -> str:
+        return "bind files: " + " ".join(path for path, _ in self.files)
+
+    def run(self, work: Workspace) -> None:
+        options = (("source", "tmpfs"), ("mode", "755"), ("size", "16m"))
+        fd = _mount_new("tmpfs", options, _PLAIN)
+        for number, (_, text) in enumerate(self.files):
+            file = os.open(str(number), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=fd)
+            os.fchmod(file, 0o644)
+            data = text.encode()
+            while data:
+                data = data[os.write(file, data) :]
+            os.close(file)
+        # A clone can be taken of an attached mount only: on /dev/shm it is out of everybody's
+        # sight, the program does not run yet, and it is taken away again at once.
+        place = os.open("shm", _PLACE, dir_fd=work.dev)
+        mounts.move_mount(fd, "", at=place)
+        for number, (path, _) in enumerate(self.files):
+            clone = mounts.open_tree(str(number), at=fd)
+            mounts.mount_setattr("", at=clone, set_=MOUNT_ATTR_RDONLY)
+            _attach(clone, work.place(path, directory=False))
+            os.close(clone)
+        mounts.umount2(f"/proc/self/fd/{fd}", mounts.MNT_DETACH)
+        os.close(place)
+        os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class BindPath:
+    """Show a file or directory of the host in the container."""
+
+    source: str
+    target: str
+    read_only: bool
+    recursive: bool
+
+    def describe(self) -> str:
+        mode = "read-only" if self.read_only else "writable"
+        return f"bind `{self.source}` on `{self.target}`, {mode}"
+
+    def run(self, work: Workspace) -> None:
+        try:
+            source = os.open(self.source, os.O_PATH | os.O_CLOEXEC)
+        except OSError as error:
+            raise InputError(
+                f"`{self.source}` cannot be bound: {error.strerror}", code="runtime/bind-source"
+            ) from None
+        kind = os.fstat(source).st_mode
+        fd = mounts.open_tree("", at=source, recursive=self.recursive)
+        os.close(source)
+        attributes = 0 if stat.S_ISCHR(kind) or stat.S_ISBLK(kind) else MOUNT_ATTR_NODEV
+        if self.read_only:
+            attributes |= MOUNT_ATTR_RDONLY
+        mounts.mount_setattr(
+            "", at=fd, set_=attributes, propagation=mounts.MS_PRIVATE, recursive=self.recursive
+        )
+        _attach(fd, work.place(self.target, directory=stat.S_ISDIR(kind)))
+        os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class MountTmpfs:
+    target: str
+    size_bytes: int
+    mode: int
+    read_only: bool
+
+    def describe(self) -> str:
+        return f"mount tmpfs on `{self.target}`"
+
+    def run(self, work: Workspace) -> None:
+        options: list[tuple[str, str | None]] = [("source", "tmpfs"), ("mode", f"{self.mode:o}")]
+        if self.size_bytes:
+            options.append(("size", str(self.size_bytes)))
+        attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+        if self.read_only:
+            attributes |= MOUNT_ATTR_RDONLY
+        fd = _mount_new("tmpfs", tuple(options), attributes)
+        _attach(fd, work.place(self.target, directory=True))
+        os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPaths:
+    """Hide what the kernel would tell: files become /dev/null, directories empty.
+
+    proc, sys: paths beneath those mounts, which are ours; a missing one is nothing to hide
+    """
+
+    proc: tuple[str, ...]
+    sys: tuple[str, ...]
+
+    def describe(self) -> str:
+        paths = [f"/proc/{path}" for path in self.proc] + [f"/sys/{path}" for path in self.sys]
+        return f"mask {' '.join(paths)}"
+
+    def run(self, work: Workspace) -> None:
+        for base, paths in ((work.proc, self.proc), (work.sys, self.sys)):
+            for path in paths if base >= 0 else ():
+                try:
+                    place = open_beneath(base, path, _PLACE)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue
+                if not stat.S_ISDIR(os.fstat(place).st_mode):
+                    _bind_fd(work.null, place)
+                elif work.empty < 0:
+                    options = (("source", "tmpfs"), ("mode", "755"), ("nr_inodes", "2"))
+                    work.empty = _mount_new("tmpfs", options, _PLAIN | MOUNT_ATTR_RDONLY)
+                    _attach(work.empty, place)
+                else:
+                    _bind_fd(work.empty, place)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnlyPaths:
+    """Let nobody write to parts of /proc."""
+
+    proc: tuple[str, ...]
+
+    def describe(self) -> str:
+        return "read-only " + " ".join(f"/proc/{path}" for path in self.proc)
+
+    def run(self, work: Workspace) -> None:
+        for path in self.proc:
+            try:
+                place = open_beneath(work.proc, path, _PLACE)
+            except FileNotFoundError:
+                continue
+            fd = mounts.open_tree("", at=place, recursive=True)
+            mounts.mount_setattr("", at=fd, set_=MOUNT_ATTR_RDONLY, recursive=True)
+            _attach(fd, place)
+            os.close(fd)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSysctl:
+    """Set a kernel parameter of the new namespaces through our own /proc.
+
+    optional: docker's defaults, which a kernel or a small user namespace may refuse
+    """
+
+    name: str
+    value: str
+    optional: bool
+
+    def describe(self) -> str:
+        return f"sysctl {self.name} = {self.value}"
+
+    def run(self, work: Workspace) -> None:
+        path = "sys/" + self.name.replace(".", "/")
+        try:
+            fd = open_beneath(work.proc, path, os.O_WRONLY)
+            try:
+                os.write(fd, self.value.encode())
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if not self.optional:
+                raise HostError(
+                    f"sysctl `{self.name}` cannot be set: {error.strerror}", code="host/sysctl"
+                ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class SetHostname:
+    name: str
+
+    def describe(self) -> str:
+        return f"sethostname `{self.name}`"
+
+    def run(self, work: Workspace) -> None:
+        sethostname(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class PivotRoot:
+    """Make the container's root the only tree there is; the host's goes out of sight.
+
+    pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one and unmounted.
+    """
+
+    read_only: bool
+
+    def describe(self) -> str:
+        return f"pivot_root, {'read-only' if self.read_only else 'writable'}"
+
+    def run(self, work: Workspace) -> None:
+        if self.read_only:
+            mounts.mount_setattr("", at=work.root, set_=MOUNT_ATTR_RDONLY)
+        os.fchdir(work.root)
+        mounts.pivot_root(".", ".")
+        mounts.umount2(".", mounts.MNT_DETACH)
+        os.chdir("/")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDirectory:
+    """Enter the working directory: beneath the root, never through /proc/self/fd (2024-21626)."""
+
+    path: str
+
+    def describe(self) -> str:
+        return f"chdir `{self.path}`"
+
+    def run(self, work: Workspace) -> None:
+        try:
+            fd = open_beneath(work.root, self.path, os.O_PATH | os.O_DIRECTORY)
+            os.fchdir(fd)
+            os.close(fd)
+        except OSError as error:
+            raise InputError(
+                f"working directory `{self.path}`: {error.strerror}", code="runtime/cwd"
+            ) from None
+        if not os.getcwd().startswith("/"):
+            raise InputError(
+                f"working directory `{self.path}` is outside the container", code="runtime/cwd"
+            )

@@ -1,0 +1,344 @@
+"""Entering namespaces of our own, early in a process, while it has one thread.
+
+As root a mount namespace, so that no mount of ours is ever seen by the host or left on it. As
+anybody else a user namespace around it, in which we are root: with the subordinate ids that the
+administrator gave (newuidmap), or with our own id alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import Literal, NoReturn
+
+from buildkit_py.core.errors import HostError
+from buildkit_py.runtime.host import Host, thermal_paths
+from buildkit_py.runtime.kernel import cgroups, mounts, processes
+from buildkit_py.runtime.kernel.syscalls import CLONE_NEWNS, CLONE_NEWUSER, KernelError
+
+_HELPERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
+"""Where newuidmap is looked for: set-user-ID programs, so never along the caller's PATH."""
+
+Ids = Literal["all", "range", "single"]
+Range = tuple[int, int, int]
+"""(first id inside, first id outside, how many)"""
+
+
+def enter() -> Host:
+    """Make this process root of namespaces of its own, and say what the machine gives.
+
+    Call it before any thread starts and before heavy imports. Mounts of the host still appear
+    here; ours never appear there. Raises HostError, saying what to do, where the kernel or a
+    container around us allows no namespaces.
+    """
+    notices: list[str] = []
+    rootless = os.geteuid() != 0
+    if rootless:
+        ids = _enter_user_namespace(notices)
+    else:
+        ids = _existing_ids()
+        rootless = ids != "all"
+        _unshare(CLONE_NEWNS)
+    try:
+        mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_SLAVE)
+    except KernelError as error:
+        raise _refused(error) from None
+    return probe(rootless=rootless, ids=ids, notices=notices)
+
+
+def probe(*, rootless: bool, ids: Ids, notices: list[str]) -> Host:
+    """Find out what works in here, by trying it. Leaves nothing behind."""
+    set_groups = _set_groups_allowed()
+    overlay = _probe_overlay(userxattr=rootless)
+    if overlay is None:
+        notices.append("overlay mounts are refused here; snapshots are copied, which is slower")
+    layout = cgroups.detect(rootless=rootless)
+    if layout is None or (rootless and not layout.controllers):
+        notices.append(
+            "limits of memory, processes and processors cannot be set: no cgroup is ours"
+        )
+    return Host(
+        rootless=rootless,
+        ids=ids,
+        overlay=overlay,
+        cgroups=layout,
+        set_groups=set_groups,
+        terminal_group=5 if _is_mapped(5) else None,
+        masked_sys=thermal_paths(),
+        notices=tuple(notices),
+    )
+
+
+def _enter_user_namespace(notices: list[str]) -> Ids:
+    uid, gid = os.geteuid(), os.getegid()
+    user = _user_name(uid)
+    uids = subordinate_ids("/etc/subuid", user, uid)
+    gids = subordinate_ids("/etc/subgid", user, uid)
+    tools = (_find("newuidmap"), _find("newgidmap"))
+    if uids and gids and all(tools):
+        _unshare_with_helper(str(tools[0]), str(tools[1]), uid, gid, uids, gids)
+        ids: Ids = "range"
+    else:
+        notices.append(_why_single(user, tools, bool(uids and gids)))
+        _unshare(CLONE_NEWUSER | CLONE_NEWNS)
+        _map_single(uid, gid)
+        ids = "single"
+    try:
+        if ids == "range":
+            os.setgroups([])
+        processes.set_ids(0, 0)
+    except OSError as error:
+        raise HostError(
+            f"the user namespace gives no root: {error.strerror}", code="host/user-namespace"
+        ) from None
+    return ids
+
+
+def _why_single(user: str, tools: tuple[str | None, str | None], has_ids: bool) -> str:
+    cannot = "files can belong to `root` only: no USER, no chown to other ids"
+    if not all(tools):
+        return (
+            f"`newuidmap` is not installed; {cannot}. "
+            "Install it: apt-get install uidmap, or dnf install shadow-utils"
+        )
+    del has_ids  # the only reason left
+    return (
+        f"`{user}` has no subordinate ids; {cannot}. As root: "
+        f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+    )
+
+
+def _find(name: str) -> str | None:
+    for folder in _HELPERS:
+        path = os.path.join(folder, name)
+        if os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _user_name(uid: int) -> str:
+    """Return the name of a user; pwd would import a C module and ask the network."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
+    """Return (first, count) of each range that a table gives to a user, by name or by number.
+
+    Lines are `owner:first:count`; subuid(5). Lines that are not are skipped, as shadow does.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read(1 << 20).splitlines()
+    except OSError:
+        return []
+    ranges: list[tuple[int, int]] = []
+    for line in lines:
+        parts = line.strip().split(":")
+        if len(parts) == 3 and parts[0] in (user, str(uid)):
+            first, count = parts[1], parts[2]
+            if first.isdigit() and count.isdigit() and 0 < int(count) < 1 << 32:
+                ranges.append((int(first), int(count)))
+    return ranges
+
+
+def mapping(own: int, ranges: list[tuple[int, int]]) -> list[Range]:
+    """Return the map: our own id is 0 inside, subordinate ones follow from 1 on. Pure."""
+    rows = [(0, own, 1)]
+    inside = 1
+    for first, count in ranges:
+        rows.append((inside, first, count))
+        inside += count
+    return rows
+
+
+def _unshare_with_helper(
+    newuidmap: str,
+    newgidmap: str,
+    uid: int,
+    gid: int,
+    uids: list[tuple[int, int]],
+    gids: list[tuple[int, int]],
+) -> None:
+    """Enter a user namespace whose ids a child writes, from outside, for our pid."""
+    parent = os.getpid()
+    go_read, go_write = os.pipe()
+    error_read, error_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go_write)
+        _write_maps(
+            go_read,
+            error_write,
+            (newuidmap, parent, mapping(uid, uids)),
+            (newgidmap, parent, mapping(gid, gids)),
+        )
+    os.close(go_read)
+    os.close(error_write)
+    try:
+        try:
+            _unshare(CLONE_NEWUSER | CLONE_NEWNS)
+            os.write(go_write, b"x")
+        finally:
+            os.close(go_write)
+            said = b""
+            while piece := os.read(error_read, 4096):
+                said += piece
+            os.close(error_read)
+            _, status = os.waitpid(child, 0)
+    except BaseException:
+        raise
+    if status != 0:
+        text = said.decode(errors="replace").strip() or "no message"
+        raise HostError(
+            f"newuidmap failed: {text}",
+            code="host/newuidmap",
+            hint="are `/etc/subuid` and `/etc/subgid` in order, and is newuidmap set-user-ID?",
+        )
+
+
+def _write_maps(
+    go: int, error: int, first: tuple[str, int, list[Range]], second: tuple[str, int, list[Range]]
+) -> NoReturn:
+    """Run newuidmap and newgidmap from a child that stayed outside. Never returns."""
+    code = 1
+    try:
+        if os.read(go, 1) == b"x":
+            os.dup2(error, 2)
+            os.dup2(error, 1)
+            code = 0
+            for program, pid, rows in (first, second):
+                words = [str(number) for row in rows for number in row]
+                argv = [program, str(pid), *words]
+                status = os.spawnve(os.P_WAIT, program, argv, {"PATH": ":".join(_HELPERS)})
+                code = code or (1 if status else 0)
+    finally:
+        os._exit(code)
+
+
+def _map_single(uid: int, gid: int) -> None:
+    """Map our own id to 0, which everybody may. user_namespaces(7)."""
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"0 {uid} 1")
+        _write("/proc/self/gid_map", f"0 {gid} 1")
+    except OSError as error:
+        raise _explained("user namespace", error.errno or 0) from None
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def _unshare(flags: int) -> None:
+    try:
+        processes.unshare(flags)
+    except KernelError as error:
+        raise _refused(error) from None
+
+
+def _refused(error: KernelError) -> HostError:
+    return _explained(f"{error.call} {error.target}", error.errno)
+
+
+def _sysctl(name: str) -> str:
+    try:
+        with open(f"/proc/sys/{name}") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def _explained(what: str, number: int) -> HostError:
+    """Return the error with the likely reason on this machine and what to do about it."""
+    text = f"namespaces are refused here: {what}: {os.strerror(number)}"
+    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1" and os.geteuid() != 0:
+        hint = (
+            "this system's AppArmor restricts user namespaces; as root: "
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give the program "
+            "an AppArmor profile with `userns,`"
+        )
+    elif _sysctl("kernel/unprivileged_userns_clone") == "0":
+        hint = "as root: sysctl -w kernel.unprivileged_userns_clone=1"
+    elif _sysctl("user/max_user_namespaces") == "0" or number == errno.ENOSPC:
+        hint = "as root: sysctl -w user.max_user_namespaces=15000"
+    elif number in (errno.EPERM, errno.EACCES) and _filtered():
+        hint = (
+            "a container around us forbids namespaces; start it with "
+            "--security-opt seccomp=unconfined --security-opt apparmor=unconfined "
+            "--security-opt systempaths=unconfined, or with --privileged"
+        )
+    elif number == errno.EINVAL:
+        hint = "this kernel has no user namespaces, or this process has several threads"
+    else:
+        hint = "does this kernel, or a container around us, allow user namespaces?"
+    return HostError(text, code="host/namespaces", hint=hint)
+
+
+def _filtered() -> bool:
+    """Tell whether a seccomp filter is loaded: the mark of a container."""
+    try:
+        with open("/proc/self/status") as file:
+            return any(line.split() == ["Seccomp:", "2"] for line in file)
+    except OSError:
+        return False
+
+
+def _existing_ids() -> Ids:
+    """Tell what root is root of: a process that starts as root may be in a user namespace."""
+    rows = _map("/proc/self/uid_map")
+    if sum(count for _, _, count in rows) >= 0xFFFFFFFF:
+        return "all"
+    return "single" if sum(count for _, _, count in rows) == 1 else "range"
+
+
+def _map(path: str) -> list[Range]:
+    with open(path) as file:
+        rows = [tuple(int(word) for word in line.split()) for line in file]
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _is_mapped(gid: int) -> bool:
+    return any(first <= gid < first + count for first, _, count in _map("/proc/self/gid_map"))
+
+
+def _set_groups_allowed() -> bool:
+    try:
+        with open("/proc/self/setgroups") as file:
+            return file.read().strip() == "allow"
+    except OSError:
+        return True
+
+
+def _probe_overlay(*, userxattr: bool) -> Literal["kernel", "userxattr"] | None:
+    """Mount an overlay of two empty directories in a tmpfs that vanishes with its descriptor."""
+    try:
+        context = mounts.fsopen("tmpfs")
+    except KernelError:
+        return None
+    try:
+        tmpfs = mounts.fsmount(context)
+    finally:
+        os.close(context)
+    try:
+        for name in ("lower", "upper", "work"):
+            os.mkdir(name, 0o700, dir_fd=tmpfs)
+        base = f"/proc/self/fd/{tmpfs}"
+        os.close(
+            mounts.overlay([f"{base}/lower"], f"{base}/upper", f"{base}/work", userxattr=userxattr)
+        )
+    except KernelError:
+        return None
+    finally:
+        os.close(tmpfs)
+    return "userxattr" if userxattr else "kernel"

@@ -1,0 +1,286 @@
+"""The zygote's own side: read requests, clone, wait for ends, clean up.
+
+One thread, no lock, no buffer. What children need is imported here, before any of them exists:
+in a container nothing may be imported. Everything lives in one epoll loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import gc
+import marshal
+import os
+import pickle
+import select
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from buildkit_py.core.errors import Bug, BuildkitError, HostError, InputError
+from buildkit_py.runtime import init
+from buildkit_py.runtime.host import Host
+from buildkit_py.runtime.kernel import cgroups, processes
+from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET
+from buildkit_py.runtime.network import interface
+from buildkit_py.runtime.plan import Plan
+from buildkit_py.runtime.spec import Limits
+
+_MOST_FDS = 64
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+@dataclass(slots=True)
+class _Child:
+    """A container or a helper; helpers have neither channel nor cgroup."""
+
+    pid: int
+    pidfd: int
+    channel: socket.socket | None = None
+    cgroup: cgroups.Cgroup | None = None
+
+
+def run(control: socket.socket, host: Host) -> NoReturn:
+    """Serve until the control socket ends. Never returns."""
+    code = 70
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setsid()  # Ctrl-C is for the process that asked us; it decides
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.close(null)
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a collection in a child would copy every page it looks at
+        _Loop(control, host).serve()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+class _Loop:
+    def __init__(self, control: socket.socket, host: Host) -> None:
+        self.control = control
+        self.owner = cgroups.Owner(host.cgroups)
+        self.children: dict[int, _Child] = {}
+        self.channels: dict[int, _Child] = {}
+        self.epoll = select.epoll()
+        self.epoll.register(control.fileno(), select.EPOLLIN)
+
+    def serve(self) -> None:
+        try:
+            while True:
+                for fd, _ in self.epoll.poll():
+                    if fd == self.control.fileno():
+                        if not self._request():
+                            return
+                    elif fd in self.children:
+                        self._ended(self.children[fd])
+                    elif fd in self.channels:
+                        # Nobody holds the other end any more: nobody wants this container.
+                        self._forget_channel(self.channels[fd])
+        finally:
+            for child in list(self.children.values()):
+                _kill(child)
+            for child in list(self.children.values()):
+                self._ended(child)
+            self.owner.close()
+
+    def _request(self) -> bool:
+        """Serve one request; False when the asking process is gone."""
+        data, fds, _, _ = socket.recv_fds(self.control, 1 << 17, _MOST_FDS)
+        if not data:
+            return False
+        if data[:1] == b"M":
+            memory = fds.pop(0)
+            with open(memory, "rb") as file:
+                file.seek(0)
+                body = file.read()
+        else:
+            body = data[1:]
+        channel = socket.socket(fileno=fds.pop(0))
+        try:
+            match pickle.loads(body):
+                case ("create", plan, limits):
+                    self._create(plan, limits, channel, fds)
+                case ("network", specs):
+                    self._network(specs, channel)
+                case ("helper", argv, in_netns):
+                    self._helper(argv, channel, fds, in_netns)
+                case other:
+                    raise Bug(f"the zygote does not know the request {other!r:.40}")
+        except BuildkitError as error:
+            _send_error(channel, error)
+        except OSError as error:
+            _send_error(channel, HostError(f"zygote: {error}", code="host/zygote"))
+        finally:
+            for fd in fds:
+                os.close(fd)
+            if not any(child.channel is channel for child in self.children.values()):
+                channel.close()
+        return True
+
+    def _create(self, plan: Plan, limits: Limits, channel: socket.socket, fds: list[int]) -> None:
+        cgroup = self.owner.create(limits)
+        try:
+            # With cgroups to join first, the child makes its cgroup namespace afterwards: it
+            # shows the cgroup it was made in as the root.
+            flags = plan.flags & ~CLONE_NEWCGROUP if cgroup.join else plan.flags
+            pid, pidfd = processes.clone3(flags, cgroup_fd=cgroup.fd)
+        except BaseException:
+            cgroup.remove()
+            raise
+        if pid == 0:
+            init.run_child(
+                plan,
+                channel=channel.fileno(),
+                send=_sender(channel),
+                stdio=(fds[0], fds[1], fds[2]),
+                join=tuple(cgroup.join),
+                network=_bring_up,
+            )
+        child = _Child(pid, pidfd, channel, cgroup)
+        self._watch(child)
+        for text in cgroup.warnings:
+            _send(channel, init.NOTE + text.encode())
+        given = [pidfd]
+        netns = -1
+        if plan.private_network:
+            netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            given.append(netns)
+        _send(channel, init.STARTED + marshal.dumps(pid), given)
+        if netns >= 0:
+            os.close(netns)
+        cgroup.close()
+
+    def _network(self, specs: tuple[tuple[int, int, int], ...], channel: socket.socket) -> None:
+        pid, pidfd = processes.clone3(CLONE_NEWNET)
+        if pid == 0:
+            try:
+                sockets = [socket.socket(*spec) for spec in specs]
+                fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                _send(channel, init.STARTED, [fd, *(each.fileno() for each in sockets)])
+            except OSError as error:
+                text = f"new network namespace: {error.strerror}"
+                _send_error(channel, HostError(text, code="host/network-namespace"))
+            finally:
+                os._exit(0)
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+        os.close(pidfd)
+
+    def _helper(
+        self, argv: tuple[str, ...], channel: socket.socket, fds: list[int], in_netns: bool
+    ) -> None:
+        netns = fds[-1] if in_netns else -1
+        given = fds[:-1] if in_netns else fds
+        read, write = os.pipe()
+        pid, pidfd = processes.clone3(0)
+        if pid == 0:
+            _exec_helper(argv, given, netns, write)
+        os.close(write)
+        said = os.read(read, 16)
+        os.close(read)
+        if said:
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+            os.close(pidfd)
+            _send(channel, init.EXEC + marshal.dumps(int(said)))
+            return
+        self._watch(_Child(pid, pidfd))
+        _send(channel, init.STARTED, [pidfd])
+
+    def _watch(self, child: _Child) -> None:
+        self.children[child.pidfd] = child
+        self.epoll.register(child.pidfd, select.EPOLLIN)
+        if child.channel is not None:
+            # No events asked for: a hang-up is always told.
+            self.channels[child.channel.fileno()] = child
+            self.epoll.register(child.channel.fileno(), 0)
+
+    def _forget_channel(self, child: _Child) -> None:
+        _kill(child)
+        if child.channel is not None:
+            fd = child.channel.fileno()
+            if self.channels.pop(fd, None) is not None:
+                self.epoll.unregister(fd)
+
+    def _ended(self, child: _Child) -> None:
+        """Reap a child, tell how it ended, remove its cgroups."""
+        self.epoll.unregister(child.pidfd)
+        del self.children[child.pidfd]
+        result = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
+        os.close(child.pidfd)
+        if child.cgroup is None or child.channel is None or result is None:
+            return
+        oom = child.cgroup.out_of_memory()
+        child.cgroup.remove()
+        exited = result.si_code == os.CLD_EXITED
+        row = (result.si_status if exited else 0, 0 if exited else result.si_status, oom)
+        _send(child.channel, init.EXIT + marshal.dumps(row))
+        fd = child.channel.fileno()
+        if self.channels.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
+        child.channel.close()
+
+
+def _kill(child: _Child) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
+
+
+def _bring_up(plan: Plan) -> None:
+    if plan.interface is not None:
+        interface.configure(plan.interface)
+    else:
+        interface.configure_loopback()
+
+
+def _sender(channel: socket.socket) -> Callable[[bytes, int], None]:
+    def send(data: bytes, fd: int) -> None:
+        if fd >= 0:
+            socket.send_fds(channel, [data], [fd])
+        else:
+            channel.send(data)
+
+    return send
+
+
+def _send(channel: socket.socket, data: bytes, fds: list[int] | None = None) -> None:
+    """Send to somebody who may be gone, which is no fault."""
+    with contextlib.suppress(BrokenPipeError, ConnectionError):
+        if fds:
+            socket.send_fds(channel, [data], fds)
+        else:
+            channel.send(data)
+
+
+def _send_error(channel: socket.socket, error: BuildkitError) -> None:
+    kind = "input" if isinstance(error, InputError) else "host"
+    row = (kind, error.code, error.message, error.hint or "", tuple(error.notes), "")
+    _send(channel, init.ERROR + marshal.dumps(row))
+
+
+def _exec_helper(argv: tuple[str, ...], given: list[int], netns: int, write: int) -> NoReturn:
+    """Become a helper program: its descriptors, no others, and death with the zygote."""
+    number = errno.EINVAL
+    try:
+        processes.die_with_parent()
+        if netns >= 0:
+            processes.enter_network(netns)
+        # First out of the way: a target number may be another one's present number.
+        far = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in given]
+        write = fcntl.fcntl(write, fcntl.F_DUPFD_CLOEXEC, 200)
+        processes.close_on_exec_from(0)
+        for target, fd in enumerate(far):
+            os.dup2(fd, target)
+        processes.reset_signals()
+        os.execve(argv[0], argv, _ENVIRONMENT)
+    except OSError as error:
+        number = error.errno or number
+    finally:
+        os.write(write, str(number).encode())
+        os._exit(127)
