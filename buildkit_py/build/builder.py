@@ -188,7 +188,14 @@ def _finish(
     base_layers: tuple[Descriptor, ...] = ()
     if lowered.base is not None:
         base_layers = store.images.manifest(lowered.base.manifest).layers
-    config, manifest = assemble(lowered.config, layers, times, base_layers=base_layers)
+    config, manifest = assemble(
+        lowered.config,
+        layers,
+        times,
+        base_layers=base_layers,
+        base_history=len(lowered.base.config.history) if lowered.base else 0,
+        epoch=_time(request) if request.source_date_epoch is not None else None,
+    )
     image = store.content.put(config)
     kept = store.content.put(manifest)
     descriptor = Descriptor(MANIFEST, kept.digest, kept.size)

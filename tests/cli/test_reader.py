@@ -28,7 +28,7 @@ COMMAND = Command(
     arguments="CONTEXT",
     unsupported=("--ssh",),
 )
-REST = {"tag": [], "file": None, "quiet": False, "pull": False, "jobs": None}
+REST: dict[str, object] = {"tag": [], "file": None, "quiet": False, "pull": False, "jobs": None}
 
 
 @pytest.mark.parametrize(
