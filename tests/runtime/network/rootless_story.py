@@ -1,6 +1,7 @@
 """A private network without root, as a program of its own: `python -m` this, as some user.
 
-Arguments: the helper that may be used (`none`: none is installed, `shut`: no tun), and a port on the host's loopback that nobody inside may
+Arguments: the helper that may be used (`none`: none is installed, `shut`: no tun), and a port on
+the host's loopback that nobody inside may
 reach, or `wait`. Prints one JSON object with what happened.
 """
 
