@@ -8,7 +8,7 @@ from buildkit_py.core.errors import InputError
 from buildkit_py.dockerfile import ast, glob
 from buildkit_py.dockerfile.chain import Chain
 from buildkit_py.dockerfile.ignore import BadIgnorePattern, Patterns
-from buildkit_py.dockerfile.instructions import HEREDOC_WORD
+from buildkit_py.dockerfile.grammar import is_heredoc
 from buildkit_py.dockerfile.paths import clean, destination, has_wildcard, with_pivot
 from buildkit_py.dockerfile.stages import copy_origin
 from buildkit_py.graph import ops
@@ -117,7 +117,9 @@ def _sources(instruction: ast.Copy | ast.Add) -> tuple[list[ast.Word], list[ast.
     """Return the sources that are paths, and the heredocs that are sources."""
     if instruction.json:
         return list(instruction.sources), []
-    paths = [word for word in instruction.sources if not HEREDOC_WORD.fullmatch(word.text)]
+    paths = [
+        word for word in instruction.sources if "<<" not in word.text or not is_heredoc(word.text)
+    ]
     return paths, list(instruction.heredocs)
 
 

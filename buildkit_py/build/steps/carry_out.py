@@ -11,6 +11,7 @@ from buildkit_py.build.local import LocalContext
 from buildkit_py.build.steps import run as run_step
 from buildkit_py.build.steps.cache_mounts import cache_mount
 from buildkit_py.build.steps.copy import Copier, Owner, Tree
+from buildkit_py.build.steps.owner import resolve_owner
 from buildkit_py.build.steps.services import Services
 from buildkit_py.build.steps.unpack import unpack_archive
 from buildkit_py.build.tree import EVERYTHING, Entry, Filter, MissingSource
@@ -285,7 +286,7 @@ class CarryOut:
         if not op.chown:
             return None if op.keep_owner else Owner(0, 0)
         try:
-            return Owner(*users.resolve_owner(root, op.chown))
+            return resolve_owner(root, op.chown)
         except InputError as error:
             # BuildKit silently takes 0:0; we say so, and refuse under --strict.
             if vertex is not None:
