@@ -94,10 +94,12 @@ class Connection:
                     events |= select.EPOLLOUT
             elif side == 1:
                 events = select.EPOLLOUT
-            if events or not self.connected or self.ended[side]:
+            idle = self.ended[side] and not self.ended[1 - side]
+            if events or idle or not self.connected:
+                # Watched for nothing, a reset is still told, and that is all we want to hear.
                 self.loop.watch(each.fileno(), events, functools.partial(self.on, side))
             else:
-                # Its bytes wait for the other side. Watched, a hang-up would be told for ever.
+                # Its last bytes wait for the other side; its hang-up would be told for ever.
                 self.loop.forget(each.fileno())
 
     def on(self, side: int, seen: int) -> None:
@@ -259,10 +261,8 @@ class Orders:
         self.channel.send(b"ok")
 
 
-def main(channel_fd: int, netns_fd: int) -> None:
-    """Enter the namespace, give every capability away, and carry until the channel closes."""
-    processes.enter_network(netns_fd)
-    os.close(netns_fd)
+def main(channel_fd: int) -> None:
+    """Give every capability away, and carry until the channel closes."""
     processes.set_no_new_privileges()
     capabilities.set_capabilities(0)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

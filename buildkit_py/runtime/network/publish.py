@@ -259,12 +259,13 @@ class Proxy:
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(__file__))))
         start = (
             f"import sys; sys.path.insert(0, {root!r}); "
-            "from buildkit_py.runtime.network.proxy import main; main(3, 4)"
+            "from buildkit_py.runtime.network.proxy import main; main(3)"
         )
         try:
             self._pidfd = self._zygote.spawn_helper(
                 [sys.executable, "-I", "-S", "-c", start],
-                [null, null, null, theirs.fileno(), self._netns_fd],
+                [null, null, null, theirs.fileno()],
+                netns_fd=self._netns_fd,
             )
         except BaseException:
             ours.close()

@@ -31,10 +31,13 @@ class Zygote(Protocol):
         """
         ...
 
-    def spawn_helper(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
-        """Start a program in the host's network namespace and return its pidfd.
+    def spawn_helper(
+        self, argv: Sequence[str], descriptors: Sequence[int], *, netns_fd: int = -1
+    ) -> int:
+        """Start a program and return its pidfd.
 
         descriptors: what become descriptors 0, 1, 2, ... of the program, which gets no others
+        netns_fd: a network namespace for it to run in, instead of the host's
         It is killed when this process ends, however it ends.
         """
         ...

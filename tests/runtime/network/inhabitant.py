@@ -22,7 +22,7 @@ import sys
 import threading
 from typing import Any
 
-from buildkit_py.runtime.kernel import netlink, syscalls
+from buildkit_py.runtime.kernel import netlink, processes, syscalls
 from buildkit_py.runtime.network import interface
 from buildkit_py.runtime.spec import Interface
 
@@ -67,7 +67,7 @@ def spawn(channel: socket.socket, theirs: int) -> None:
     os.close(theirs)
 
 
-def start_helper(argv: list[str], descriptors: list[int]) -> int:
+def start_helper(argv: list[str], inside: bool, descriptors: list[int]) -> int:
     """Start a program with exactly these descriptors, which dies with us; return its pidfd."""
     parent = os.getpid()
     child = os.fork()
@@ -78,6 +78,8 @@ def start_helper(argv: list[str], descriptors: list[int]) -> int:
         # pasta of 2023 refuses to start where SIGPIPE is ignored, as Python leaves it.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         # Above all the numbers that are wanted, then down to them.
+        if inside:
+            processes.enter_network(descriptors.pop())
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in descriptors]
         for wanted, fd in enumerate(high):
             os.dup2(fd, wanted)
@@ -89,18 +91,32 @@ def start_helper(argv: list[str], descriptors: list[int]) -> int:
 
 
 def serve(port: int, text: str, kind: str) -> None:
-    listener = socket.socket(socket.AF_INET, getattr(socket, kind))
+    """Answer clients for ever: `text` and their address, `text` and their datagram, or an echo."""
+    stream = kind != "SOCK_DGRAM"
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
     listener.bind(("0.0.0.0", port))
-    if kind == "SOCK_STREAM":
-        listener.listen(16)
-        while True:
-            connection, peer = listener.accept()
-            connection.recv(1)
-            connection.sendall(f"{text} {peer[0]}".encode())
-            connection.close()
+    if not stream:
+        threading.Thread(target=answer_datagrams, args=(listener, text), daemon=True).start()
+        return
+    listener.listen(256)
+    threading.Thread(target=answer_streams, args=(listener, text, kind), daemon=True).start()
+
+
+def answer_datagrams(listener: socket.socket, text: str) -> None:
     while True:
         data, peer = listener.recvfrom(65536)
         listener.sendto(text.encode() + b" " + data, peer)
+
+
+def answer_streams(listener: socket.socket, text: str, kind: str) -> None:
+    while True:
+        connection, peer = listener.accept()
+        with connection:
+            if kind == "echo":
+                while data := connection.recv(65536):
+                    connection.sendall(data)
+            elif connection.recv(1):
+                connection.sendall(f"{text} {peer[0]}".encode())
 
 
 def ask(server: str, name: str) -> list[str]:
@@ -153,7 +169,7 @@ def obey(channel: socket.socket, order: dict[str, Any], given: list[int]) -> dic
             spawn(channel, *given)
             answer = {}
         case "help":
-            pidfd = start_helper(order["argv"], given)
+            pidfd = start_helper(order["argv"], order["inside"], given)
             socket.send_fds(channel, [b"{}"], [pidfd])
             os.close(pidfd)
             return {}
@@ -178,7 +194,7 @@ def obey(channel: socket.socket, order: dict[str, Any], given: list[int]) -> dic
         case "ask":
             answer = {"addresses": ask(**order)}
         case "serve":
-            threading.Thread(target=serve, kwargs=order, daemon=True).start()
+            serve(**order)
             answer = {}
         case other:
             raise ValueError(other)

@@ -70,8 +70,12 @@ class Inhabitant:
         _, descriptors = self.order_with_descriptors("make", specs=[*map(list, socket_specs)])
         return descriptors[0], descriptors[1:]
 
-    def spawn_helper(self, argv: Sequence[str], descriptors: Sequence[int]) -> int:
-        _, (pidfd,) = self.order_with_descriptors("help", descriptors, argv=list(argv))
+    def spawn_helper(
+        self, argv: Sequence[str], descriptors: Sequence[int], *, netns_fd: int = -1
+    ) -> int:
+        inside = netns_fd >= 0
+        given = [*descriptors, netns_fd] if inside else [*descriptors]
+        _, (pidfd,) = self.order_with_descriptors("help", given, argv=list(argv), inside=inside)
         return pidfd
 
     def close(self) -> None:

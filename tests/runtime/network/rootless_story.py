@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
 from buildkit_py.runtime.kernel import netlink
 from buildkit_py.runtime.network import helper, resolve
 from buildkit_py.runtime.network.network import Network
+from buildkit_py.runtime.network.publish import Proxy, bind, parse
 from tests.runtime.network.people import Inhabitant, Machine, Refused, plugged
 
 MIRROR = "deb.debian.org"
@@ -54,6 +56,10 @@ def main() -> None:
         story["file"] = one.fetch(address, MIRROR, FILE)
         two.serve(8000, "two")
         story["neighbour"] = one.connect(two.interface.address, 8000)
+        with Proxy(zygote, network.netns_fd) as proxy:
+            (bound,) = bind(parse("8000"))
+            proxy.carry(bound, two.interface.address)
+            story["published"] = [say(each, bound.host_port) for each in own_addresses()]
         story["host"] = ours = own_addresses()
         if more == ["wait"]:
             print(json.dumps(story), flush=True)
@@ -69,6 +75,12 @@ def main() -> None:
                 said[address] = ""
         story["said"] = said
     print(json.dumps(story))
+
+
+def say(address: str, port: int) -> str:
+    with socket.create_connection((address, port), timeout=5) as connection:
+        connection.sendall(b"x")
+        return connection.recv(100).decode()
 
 
 def own_addresses() -> list[str]:
