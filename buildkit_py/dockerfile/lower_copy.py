@@ -7,8 +7,8 @@ import re
 from buildkit_py.core.errors import InputError
 from buildkit_py.dockerfile import ast, glob
 from buildkit_py.dockerfile.chain import Chain
-from buildkit_py.dockerfile.ignore import BadIgnorePattern, Patterns
 from buildkit_py.dockerfile.grammar import is_heredoc
+from buildkit_py.dockerfile.ignore import BadIgnorePattern, Patterns
 from buildkit_py.dockerfile.paths import clean, destination, has_wildcard, with_pivot
 from buildkit_py.dockerfile.stages import copy_origin
 from buildkit_py.graph import ops

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Literal
@@ -11,9 +10,9 @@ from buildkit_py.core.errors import InputError
 from buildkit_py.dockerfile import ast, mounts
 from buildkit_py.dockerfile.chain import Chain
 from buildkit_py.dockerfile.config import with_shell
+from buildkit_py.dockerfile.grammar import is_heredoc
 from buildkit_py.dockerfile.paths import clean
 from buildkit_py.dockerfile.stages import mount_origin
-from buildkit_py.dockerfile.words import BadWord, expand_words
 from buildkit_py.graph import ops
 from buildkit_py.graph.vertex import Input
 
@@ -22,7 +21,6 @@ PIPES = "/dev/pipes"
 
 CACHE_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
-_HEREDOC = re.compile(r"\d*<<-?\s*([^<]*)")
 
 
 class BadRun(InputError):
@@ -69,7 +67,7 @@ def _command(instruction: ast.Run) -> tuple[ast.Command, tuple[ops.InlineFile, .
         return command, (), ""
     word = command.text
     first = heredocs[0]
-    if not _is_heredoc(word.text):
+    if not is_heredoc(word.text.strip()):
         # The shell reads `<<-` itself, so it gets the tabs that the parser has cut.
         bodies = "".join(
             f"\n{each.span.text if each.chomp else each.content}{each.name}" for each in heredocs
@@ -83,17 +81,6 @@ def _command(instruction: ast.Run) -> tuple[ast.Command, tuple[ops.InlineFile, .
         file = ops.InlineFile(first.name, first.content, 0o755)
         return program, (file,), summary
     return ast.ShellForm(ast.Word(first.content, word.span)), (), summary
-
-
-def _is_heredoc(text: str) -> bool:
-    """Tell whether a command is one heredoc and nothing else."""
-    found = _HEREDOC.fullmatch(text.strip())
-    if found is None:
-        return False
-    try:
-        return len(expand_words(found[1], {})) == 1
-    except BadWord:
-        return False
 
 
 def _network(instruction: ast.Run) -> Literal["default", "none", "host"] | None:
