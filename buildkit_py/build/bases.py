@@ -9,6 +9,7 @@ from buildkit_py.build.steps.services import Services
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.events import StepEnded, StepStarted, StepStatus
+from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.request import ImageRequest, ResolvedImage
 from buildkit_py.oci.image import Descriptor, ImageConfig
 from buildkit_py.oci.reference import parse_reference
@@ -18,15 +19,17 @@ class Bases:
     """Finds the images that a Dockerfile starts from.
 
     pull: ask the registry though the store has the image (`--pull`)
+    stages: names of the stages, for suggestions
 
     configs: what was found, by manifest digest
     names: manifest digest by image name, of all images found by a name
     steps: how many steps were announced
     """
 
-    def __init__(self, services: Services, *, pull: bool) -> None:
+    def __init__(self, services: Services, *, pull: bool, stages: Sequence[str] = ()) -> None:
         self.services = services
         self.pull = pull
+        self.stages = stages
         self.configs: dict[Digest, ImageConfig] = {}
         self.names: dict[str, str] = {}
         self.steps = 0
@@ -79,6 +82,9 @@ class Bases:
             self.services.sink.emit(StepEnded(number, error=error.message))
             if error.at is None:
                 error.at = request.span
+            word = request.span.text.rpartition("=")[2]
+            if word not in self.stages and (near := did_you_mean(word, self.stages)):
+                error.hint = f"no stage is called `{word}`: {near}"
             raise
         self.services.sink.emit(StepEnded(number, seconds=time.monotonic() - started))
         images = self.services.store.images

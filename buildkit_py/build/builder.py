@@ -27,6 +27,7 @@ from buildkit_py.build.steps.services import Services
 from buildkit_py.core.digest import Digest, sha256
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.events import Event, Sink, StepStarted
+from buildkit_py.dockerfile.ast import Dockerfile, From
 from buildkit_py.dockerfile.glob import match as wildcard_match
 from buildkit_py.dockerfile.lower import lower
 from buildkit_py.dockerfile.parse import parse, source_of
@@ -112,7 +113,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
         )
         for notice in host.notices:
             services.notice_once(notice)
-        bases = Bases(services, pull=request.pull)
+        bases = Bases(services, pull=request.pull, stages=_stage_names(file))
         lowered = lower(file, _lower_request(request), bases.resolve)
         for warning in lowered.warnings:
             services.warn(warning)
@@ -158,6 +159,10 @@ def _lower_request(request: BuildRequest) -> LowerRequest:
         network=cast(Literal["default", "none", "host"], request.network),
         hosts=parse_hosts(request.add_hosts),
     )
+
+
+def _stage_names(file: Dockerfile) -> list[str]:
+    return [each.name.text for each in file.instructions if isinstance(each, From) and each.name]
 
 
 def _again(request: BuildRequest) -> Callable[[Vertex], bool]:

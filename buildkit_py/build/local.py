@@ -82,7 +82,7 @@ class LocalContext:
     def _find_dockerfile(self, file: str | None) -> Text:
         if file is not None:
             path = os.path.abspath(file)
-            text = self._read(path, os.path.relpath(path) if len(file) > 60 else file)
+            text = self._read(path, file)
             if text is None:
                 raise NoDockerfile(
                     f"there is no `{file}`", hint="`-f` is relative to where you are"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +27,7 @@ class BuildRequest:
 
     root: absolute state root
     context: absolute path of the context directory
-    file: absolute path of the Dockerfile, None for the default names in the context
+    file: path of the Dockerfile as given, None for the default names in the context
     build_args, labels: by name, in the order given
     platform: as written, None for this machine's
     outputs: besides the image in the store
@@ -112,7 +114,7 @@ class BuildRequest:
         """Return a text that is equal for requests which ask for the same image."""
         parts = [
             self.context,
-            self.file or "",
+            os.path.abspath(self.file) if self.file is not None else "",
             self.target or "",
             self.platform or "",
             self.network,

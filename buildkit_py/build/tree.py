@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from buildkit_py.core.errors import InputError
+from buildkit_py.core.source import Span
 from buildkit_py.runtime.kernel.paths import open_beneath
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,9 +44,26 @@ EVERYTHING = Everything()
 
 
 class MissingSource(InputError):
-    """A source of COPY, ADD or a bind mount is not there, or the ignore file hides it."""
+    """A source of COPY, ADD or a bind mount is not there, or the ignore file hides it.
+
+    source: as it was asked for; excluded: it is there, but hidden
+    """
 
     code = "build/missing-source"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        source: str,
+        excluded: bool = False,
+        at: Span | None = None,
+        label: str = "",
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, at=at, label=label, hint=hint)
+        self.source = source
+        self.excluded = excluded
 
 
 class UnreadableSource(InputError):
@@ -190,7 +208,7 @@ def _literal(root: int, path: str, source: str, filter: Filter) -> Match:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise unreadable(path, error) from None
-        raise MissingSource(f"`{source}` is not there: {error.strerror}") from None
+        raise MissingSource(f"`{source}` is not there: {error.strerror}", source=source) from None
     rooted = where(root, fd)
     # Both names count: the one that was written, and the place a link led to.
     for each in (path, rooted):
@@ -202,6 +220,8 @@ def _literal(root: int, path: str, source: str, filter: Filter) -> Match:
             os.close(fd)
             raise MissingSource(
                 f"`{source}` is excluded by the ignore file",
+                source=source,
+                excluded=True,
                 hint=f"add `!{each}` to the ignore file to keep it",
             )
     return Match(path, fd, rooted)

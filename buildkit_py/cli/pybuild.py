@@ -255,7 +255,7 @@ def make_request(values: dict[str, Value], arguments: Sequence[str]) -> BuildReq
     return BuildRequest(
         root=state_root(_text(values["root"])),
         context=os.path.abspath(context),
-        file=file if file is None else os.path.abspath(file),
+        file=file,
         tags=_tags(_texts(values["tag"])),
         build_args=_build_args(_texts(values["build_arg"])),
         labels=_pairs("--label", _texts(values["label"])),

@@ -54,8 +54,8 @@ class Memory(Protocol):
 class Steps(Protocol):
     """How steps are carried out."""
 
-    def content(self, source: Input, result: Result) -> Digest:
-        """Return the digest of the files that `source.select` names."""
+    def content(self, vertex: Vertex, source: Input, result: Result) -> Digest:
+        """Return the digest of the files that `source.select`, an input of `vertex`, names."""
         ...
 
     def execute(self, vertex: Vertex, inputs: Sequence[Result], number: int) -> Result:
@@ -236,7 +236,7 @@ class Solver:
                 return self._cached_step(task, found)
         if any(each.select is not None for each in vertex.inputs):
             read = [
-                result.identity if each.select is None else self._content(each)
+                result.identity if each.select is None else self._content(vertex, each)
                 for each, result in zip(vertex.inputs, inputs, strict=True)
             ]
             keys.append(cache_key(definition_digest, read))
@@ -277,8 +277,8 @@ class Solver:
         assert isinstance(task.vertex.op, Base)
         return Result(task.vertex.op.manifest)
 
-    def _content(self, source: Input) -> Digest:
-        return self.steps.content(source, self._materialise(source))
+    def _content(self, vertex: Vertex, source: Input) -> Digest:
+        return self.steps.content(vertex, source, self._materialise(source))
 
     def _materialise(self, source: Input) -> Result:
         """Return an input's result; unpack a base image: only now is it known to be needed."""

@@ -47,7 +47,7 @@ class Scripted:
     stopped: threading.Event = field(default_factory=threading.Event)
     count: int = 0
 
-    def content(self, source: Input, result: Result) -> Digest:
+    def content(self, vertex: Vertex, source: Input, result: Result) -> Digest:
         return sha256(self.files.get(source.vertex.name, "").encode())
 
     def execute(self, vertex: Vertex, inputs: Sequence[Result], number: int) -> Result:

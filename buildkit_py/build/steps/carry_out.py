@@ -14,10 +14,12 @@ from buildkit_py.build.steps.copy import Copier, Owner, Tree
 from buildkit_py.build.steps.owner import resolve_owner
 from buildkit_py.build.steps.services import Services
 from buildkit_py.build.steps.unpack import unpack_archive
-from buildkit_py.build.tree import EVERYTHING, Entry, Filter, MissingSource
+from buildkit_py.build.tree import EVERYTHING, Entry, Filter, MissingSource, clean
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import BuildkitError, InputError, StateError
 from buildkit_py.core.events import StepStatus
+from buildkit_py.core.source import Span
+from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.glob import match as wildcard_match
 from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.graph.keys import definition, digest_of
@@ -26,7 +28,7 @@ from buildkit_py.graph.solve import Cancelled, Result
 from buildkit_py.graph.vertex import Input, Vertex
 from buildkit_py.oci.image import ImageConfig, chain_ids
 from buildkit_py.runtime import users
-from buildkit_py.runtime.kernel.paths import open_directory_beneath
+from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
 from buildkit_py.runtime.spec import Bind, MountSpec, Tmpfs
 from buildkit_py.store.snapshots import Active, SnapshotId
 
@@ -76,7 +78,13 @@ class CarryOut:
         snapshot = self.services.store.snapshots.unpacked(chain[-1])
         return None if snapshot is None else Result(vertex.op.manifest, snapshot)
 
-    def content(self, source: Input, result: Result) -> Digest:
+    def content(self, vertex: Vertex, source: Input, result: Result) -> Digest:
+        try:
+            return self._content(source, result)
+        except InputError as error:
+            raise self._explained(error, vertex, source, result) from None
+
+    def _content(self, source: Input, result: Result) -> Digest:
         op = source.vertex.op
         if isinstance(op, Inline):
             return definition(op)
@@ -95,6 +103,33 @@ class CarryOut:
             made = self._digest(root, source, EVERYTHING, exclude, local=False)
         self.services.database.keep_content(result.snapshot, selection, made)
         return made
+
+    def _explained(
+        self, error: InputError, vertex: Vertex, source: Input, result: Result
+    ) -> BuildkitError:
+        """Say where a missing source was looked for, point at it, and suggest a near name."""
+        if not isinstance(error, MissingSource):
+            return _placed(error, vertex)
+        at = _word_at(vertex.span, error.source)
+        name = error.source.lstrip("/") or "/"
+        op = source.vertex.op
+        if isinstance(op, Local):
+            place, hint = "the build context", _near(self.contexts[op.name].fd, error.source)
+        else:
+            place, hint = "the file system it is copied from", None
+            if result.snapshot is not None:
+                with self.services.store.snapshots.view(SnapshotId(result.snapshot)) as root:
+                    hint = _near(root, error.source)
+        if error.excluded:
+            return MissingSource(
+                f"`{name}` is excluded from the build context by the ignore file",
+                at=at,
+                source=error.source,
+                hint=error.hint,
+            )
+        return MissingSource(
+            f"`{name}` is not in {place}", at=at, source=error.source, label="not found", hint=hint
+        )
 
     def _digest(
         self, root: int, source: Input, filter: Filter, exclude: Filter, *, local: bool
@@ -235,8 +270,6 @@ class CarryOut:
                 if op.inline:
                     with self._tree(vertex.inputs[2], inputs[2]) as tree:
                         copier.copy(tree, op.inline, op.dest)
-        except MissingSource as error:
-            raise _placed(error, vertex) from None
         except InputError as error:
             raise _placed(error, vertex) from None
         for notice in copier.notices:
@@ -330,6 +363,30 @@ def _placed(error: BuildkitError, vertex: Vertex) -> BuildkitError:
     if error.at is None:
         error.at = vertex.span
     return error
+
+
+def _word_at(span: Span | None, word: str) -> Span | None:
+    """Return where a word stands in an instruction, or the whole instruction."""
+    if span is None:
+        return None
+    for text in (word, word.lstrip("/")):
+        at = span.text.rfind(text) if text else -1
+        if at >= 0:
+            return Span(span.source, span.start + at, span.start + at + len(text))
+    return span
+
+
+def _near(root: int, path: str) -> str | None:
+    """Return a suggestion from the directory in which a source was looked for."""
+    folder, _, name = clean(path).rpartition("/")
+    try:
+        fd = open_beneath(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        return did_you_mean(name, os.listdir(fd))
+    finally:
+        os.close(fd)
 
 
 def _snapshot(result: Result) -> SnapshotId | None:

@@ -106,6 +106,8 @@ def run(
             why = f"ended with exit code {end.code}"
             if end.oom:
                 why = "killed: the memory limit was reached"
+            elif end.message:
+                why = end.message
             elif end.signal:
                 why = f"killed by signal {end.signal}"
             raise StepFailed(vertex, op, end.code, tail.lines(), why)
@@ -201,7 +203,8 @@ class Tail:
 
     def lines(self) -> list[str]:
         text = b"".join(self.data)[-_MOST_TAIL_BYTES:].decode("utf-8", "replace")
-        return [line.rpartition("\r")[2] for line in text.rstrip().split("\n")][-TAIL_LINES:]
+        lines = text.rstrip().split("\n")[-TAIL_LINES:] if text.strip() else []
+        return [line.rstrip("\r").rpartition("\r")[2] for line in lines]
 
 
 def _read_output(fd: int, number: int, started: float, services: Services, tail: Tail) -> None:
