@@ -21,6 +21,10 @@ MOST_FILE_BYTES = 16 << 20
 """What a Dockerfile may have; BuildKit's messages (gRPC) end there too."""
 
 
+MOST_PIECES = 500_000
+"""Keywords, flags and words of one file. BuildKit has no such limit, but nothing it could do with
+such a file either; a bound on memory (about 250 MB) is worth more."""
+
 MOST_SHOWN = 60
 """Characters of what was written that a message repeats."""
 
@@ -60,6 +64,15 @@ class FileTooLarge(EarlyError):
         super().__init__(
             f"`{name}` is larger than {MOST_FILE_BYTES >> 20} MiB",
             hint="is this the right file?",
+        )
+
+
+class TooManyWords(EarlyError):
+    code = "dockerfile/too-large"
+
+    def __init__(self, at: Span) -> None:
+        super().__init__(
+            f"the Dockerfile has more than {MOST_PIECES} words", at=at, label="this is too much"
         )
 
 

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from buildkit_py.dockerfile.instructions import Piece, Reading
 from buildkit_py.dockerfile.lines import Line, Opening
+from buildkit_py.dockerfile.reading import Piece, Reading
 
 if TYPE_CHECKING:
     from lark import Lark, Token
@@ -159,8 +159,6 @@ def openings(line: str, escape: str) -> list[Opening]:
 
     Only RUN, COPY and ADD may have them, also under ONBUILD, and not in JSON form.
     """
-    from lark.exceptions import UnexpectedInput
-
     heads: Any = parser(escape).parse(line + "\n", start="dockerfile")
     head = heads[0]
     # A line with `<<` in it has a keyword.
@@ -170,8 +168,20 @@ def openings(line: str, escape: str) -> list[Opening]:
         return []
     if head.tail.items and isinstance(head.tail.items[-1], _Strings):
         return []
+    return _heredocs(line)
+
+
+def is_heredoc(word: str) -> bool:
+    """Tell whether a whole word opens a heredoc."""
+    found = _heredocs(word)
+    return len(found) == 1 and (found[0].start, found[0].end) == (0, len(word))
+
+
+def _heredocs(text: str) -> list[Opening]:
+    from lark.exceptions import UnexpectedInput
+
     try:
-        tokens: Any = parser(escape).parse(line, start="shell_words")
+        tokens: Any = parser("\\").parse(text, start="shell_words")
     except UnexpectedInput:
         return []  # a quote is not closed; BuildKit then sees no heredoc either
     return [opening for each in tokens if (opening := _opening(each)) is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile import ast, json_form
@@ -33,40 +33,13 @@ from buildkit_py.dockerfile.errors import (
     short,
 )
 from buildkit_py.dockerfile.flags import check_flags, check_run_flags, read_flag
+from buildkit_py.dockerfile.grammar import is_heredoc
 from buildkit_py.dockerfile.lines import SPACES, Line
+from buildkit_py.dockerfile.reading import Piece, Reading
 
 STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
-HEREDOC_WORD = re.compile(r"\d*<<-?[^<]+", re.ASCII)
 LEAST_NS = 1_000_000
 """The shortest duration of HEALTHCHECK."""
-
-
-class Piece(NamedTuple):
-    """A token: its terminal's name, its text, and its offsets in the text of the line.
-
-    A tuple, since a file has a hundred of them, and frozen data classes cost three times more.
-    """
-
-    kind: str
-    text: str
-    start: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One line as the grammar has it.
-
-    tail: words of any kind, in order
-    json: the tail is a JSON array
-    trigger: what ONBUILD triggers
-    """
-
-    keyword: Piece
-    flags: Sequence[Piece]
-    tail: Sequence[Piece]
-    json: bool
-    trigger: Reading | None
 
 
 class Common(TypedDict):
@@ -208,7 +181,7 @@ def _sources(reading: Reading, place: Place) -> tuple[tuple[ast.Word, ...], ast.
         raise NoDestination(place.name, words[0].span if words else place.at)
     check_flags(place.name, place.common["flags"])
     *sources, dest = words
-    if HEREDOC_WORD.fullmatch(dest.text):
+    if "<<" in dest.text and is_heredoc(dest.text):
         raise HeredocDestination(place.name, dest.span)
     return tuple(sources), dest
 

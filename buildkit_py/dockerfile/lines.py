@@ -244,27 +244,25 @@ class Reader:
         """Take the body below; return it and the end of its last line, or None without an end."""
         text = self.source.text
         start = self.at
-        tabs = "\t*" if opening.chomp else ""
-        found = re.compile(rf"^{tabs}{re.escape(opening.name)}\r*$", re.MULTILINE).search(
-            text, min(start, len(text))
-        )
-        if found is None or start > len(text):
+        found = _terminator(text, start, opening)
+        if found is None:
             return None
-        body = text[start : found.start()]
+        stop, end = found
+        body = text[start:stop]
         if len(body) * 4 > MOST_LINE_BYTES and any(
-            self._too_long(*each) for each in _extents(text, start, found.start())
+            self._too_long(*each) for each in _extents(text, start, stop)
         ):
             return None
-        self.at = found.end() + 1
+        self.at = end + 1
         heredoc = Heredoc(
             name=opening.name,
             content=re.sub(r"(?m)^\t+", "", body) if opening.chomp else body,
             expand=opening.expand,
             chomp=opening.chomp,
             fd=opening.fd,
-            span=self.source.span(start, found.start()),
+            span=self.source.span(start, stop),
         )
-        return heredoc, found.end()
+        return heredoc, end
 
     def _read_directives(self) -> None:
         text = self.source.text
@@ -294,6 +292,27 @@ class Reader:
                 self.escape = found[2]
             else:
                 self.errors.append(BadEscape(value))
+
+
+def _terminator(text: str, start: int, opening: Opening) -> tuple[int, int] | None:
+    """Return start and end of the first line from `start` on that ends a heredoc, or None.
+
+    Not a regular expression: a line may open thousands of heredocs, and each would be compiled.
+    """
+    name = opening.name
+    while 0 <= (at := text.find(name, start)):
+        first, last = at, at + len(name)
+        while opening.chomp and first > start and text[first - 1] == "\t":
+            first -= 1
+        while text.startswith("\r", last):
+            last += 1
+        if (first == 0 or text[first - 1] == "\n") and text[last : last + 1] in ("", "\n"):
+            return first, last
+        # The name was not at the start of its line, or not alone on it.
+        start = text.find("\n", at) + 1
+        if start == 0:
+            return None
+    return None
 
 
 def _extents(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -8,6 +8,7 @@ All complaints about a file are collected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import islice
 
@@ -16,12 +17,14 @@ from buildkit_py.core.source import Source
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.errors import (
     MOST_FILE_BYTES,
+    MOST_PIECES,
     BeforeFrom,
     DockerfileError,
     EmptyFile,
     FileTooLarge,
     NoInstructions,
     NoStage,
+    TooManyWords,
     TriggerError,
     raise_all,
 )
@@ -92,8 +95,15 @@ def _read(
     instructions: list[ast.Instruction] = []
     errors: list[InputError] = []
     lines = reader.lines()
+    pieces = 0
     while some := list(islice(lines, LINES_AT_ONCE)):
+        crowded = next((each for each in some if _is_crowded(each.text)), None)
+        if crowded is not None or pieces > MOST_PIECES:
+            line = crowded or some[0]
+            errors.append(TooManyWords(line.span(0, min(1, len(line.text)))))
+            break
         for line, reading in zip(some, read_lines(some, reader.escape), strict=True):
+            pieces += 1 + len(reading.flags) + len(reading.tail)
             full = len(errors) >= MOST_ERRORS
             if full and reading.keyword.kind == "UNKNOWN":
                 continue
@@ -106,6 +116,13 @@ def _read(
             else:
                 instructions.append(instruction)
     return reader, instructions, [*reader.errors, *errors]
+
+
+def _is_crowded(text: str) -> bool:
+    """Tell whether a line may be more words than we keep; a shell form is one, however long."""
+    if len(text) < 2 * MOST_PIECES:
+        return False
+    return not re.match(r"(?i:run|cmd|entrypoint)[\t\v\f\r ]+[^-\[\s]", text)
 
 
 def _wrong_start(
