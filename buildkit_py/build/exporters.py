@@ -85,20 +85,21 @@ def _write(
     services: Services, output: Output, manifest: Descriptor, names: Sequence[str], tar: bool
 ) -> None:
     dest = output.attributes["dest"]
-    save = archive.save_oci if output.type == "oci" else archive.save_docker
+    docker = output.type == "docker"
+    content = services.store.content
     if not tar:
-        if output.type != "oci":
+        if docker:
             raise BadOutput("`tar=false` is for `type=oci`")
-        archive.save_oci_directory(services.store, manifest, names, dest)
+        archive.write_layout(content, manifest, names, dest)
         return
     if dest == "-":
         with os.fdopen(os.dup(1), "wb") as standard:
-            save(services.store, manifest, names, standard)
+            archive.write_archive(content, manifest, names, standard, docker=docker)
         return
     part = f"{dest}.part-{os.getpid()}"
     try:
         with open(part, "wb") as file:
-            save(services.store, manifest, names, file)
+            archive.write_archive(content, manifest, names, file, docker=docker)
         os.replace(part, dest)
     except OSError as error:
         if os.path.exists(part):
