@@ -112,7 +112,7 @@ class Process:
             processes.set_window_size(self.terminal, rows, columns)
 
     def _receive(self) -> None:
-        data, fds, _, _ = socket.recv_fds(self._channel, MOST_BYTES, 1)
+        data, fds = receive(self._channel, 1)
         kind, body = data[:1], data[1:]
         match kind:
             case init.READY:
@@ -171,6 +171,20 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def receive(channel: socket.socket, most_fds: int) -> tuple[bytes, list[int]]:
+    """Read one message and its descriptors; no bytes when the channel has ended.
+
+    A peer that closes with unread messages ("go", say) makes the kernel answer "connection
+    reset" once, ahead of what the peer had sent before: ask again for that.
+    """
+    while True:
+        try:
+            data, fds, _, _ = socket.recv_fds(channel, MOST_BYTES, most_fds)
+        except ConnectionResetError:
+            continue
+        return data, fds
 
 
 def error_of(body: bytes) -> BuildkitError:

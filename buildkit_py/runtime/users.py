@@ -91,7 +91,7 @@ def _number(text: str) -> int | None:
 
 def _rows(root_fd: int, path: str, *, fields: int) -> Iterator[list[str]]:
     """Yield the lines of a table that have enough fields, split. A missing table has none."""
-    for line in _read(root_fd, path).decode("utf-8", "surrogateescape").splitlines():
+    for line in _read(root_fd, path).decode("utf-8", "surrogateescape").split("\n"):
         row = line.strip().split(":")
         if len(row) >= fields and row[0] and not row[0].startswith("#"):
             yield row

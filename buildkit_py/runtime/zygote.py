@@ -30,7 +30,7 @@ from buildkit_py.runtime import init, stubs, zygote_loop
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.kernel import cgroups
 from buildkit_py.runtime.plan import mount_points, plan
-from buildkit_py.runtime.process import MOST_BYTES, Process, error_of
+from buildkit_py.runtime.process import Process, error_of, receive
 from buildkit_py.runtime.spec import Bind, Container, Overlay
 
 _INLINE_BYTES = 1 << 16
@@ -168,7 +168,7 @@ class Zygote:
 
     def _answer(self, channel: socket.socket) -> tuple[bytes, bytes, list[int]]:
         """Read one answer; an error in it is raised."""
-        data, fds, _, _ = socket.recv_fds(channel, MOST_BYTES, 64)
+        data, fds = receive(channel, 64)
         if not data:
             raise self._lost()
         kind, body = data[:1], data[1:]
