@@ -95,6 +95,7 @@ class Helper:
     """
 
     host_address = ""
+    host_link = ""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class Nat:
         avoid: addresses that must stay reachable outside, such as nameservers
         """
         self.notices: list[str] = []
-        self.name = LINK_PREFIX + os.urandom(4).hex()
+        self.host_link = LINK_PREFIX + os.urandom(4).hex()
         self._accepting: list[nfnetlink.Rule] = []
         self._translating = False
         try:
@@ -76,13 +76,17 @@ class Nat:
         self.subnet = subnets.choose(foreign, ours, [IPv4Address(each) for each in avoid])
         self.host_address = self.subnet.host_end
         self._host.run(
-            netlink.add_veth(self.name, far_name, peer_netns_fd=netns_fd, mtu=self.mtu, up=True)
+            netlink.add_veth(
+                self.host_link, far_name, peer_netns_fd=netns_fd, mtu=self.mtu, up=True
+            )
         )
-        index = self._host.link(self.name).index
+        index = self._host.link(self.host_link).index
         containers = self.subnet.containers
         self._host.run(
-            netlink.without_ipv6(index, what=self.name),
-            netlink.add_address(index, self.host_address, subnets.UPLINK_PREFIX, what=self.name),
+            netlink.without_ipv6(index, what=self.host_link),
+            netlink.add_address(
+                index, self.host_address, subnets.UPLINK_PREFIX, what=self.host_link
+            ),
             netlink.add_route(
                 str(containers.network_address),
                 containers.prefixlen,
@@ -95,10 +99,10 @@ class Nat:
         self._switch_forwarding_on()
 
     def _translate(self) -> None:
-        table, network = self.name, self.subnet.network
+        table, network = self.host_link, self.subnet.network
         source = (nfnetlink.IPV4_SOURCE_OFFSET, str(network.network_address), network.prefixlen)
-        leaving = nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, self.name)
-        arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, self.name)
+        leaving = nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, self.host_link)
+        arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, self.host_link)
         drop, accept = nfnetlink.verdict(nfnetlink.NF_DROP), nfnetlink.verdict(nfnetlink.NF_ACCEPT)
         # Rules go to the top of their chain, so the last one added is the first one asked.
         chains = (
@@ -113,7 +117,7 @@ class Nat:
                 table,
                 "postrouting",
                 *nfnetlink.address_in(*source),
-                *nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, self.name, equal=False),
+                *nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, self.host_link, equal=False),
                 nfnetlink.masquerade(),
             ),
             nfnetlink.add_base_chain(
@@ -145,14 +149,14 @@ class Nat:
         for chain in self._tables.chains():
             if not _drops_forwarded(chain):
                 continue
-            note = _comment(self.name)
+            note = _comment(self.host_link)
             try:
                 self._tables.run(
                     *(
                         nfnetlink.add_rule(
                             chain.table,
                             chain.name,
-                            *nfnetlink.link_is(key, self.name),
+                            *nfnetlink.link_is(key, self.host_link),
                             nfnetlink.counter(),
                             nfnetlink.verdict(nfnetlink.NF_ACCEPT),
                             family=chain.family,
@@ -230,7 +234,7 @@ class Nat:
             if self._translating:
                 self._translating = False
                 # Quicker than what the kernel does to the tables of a closed socket.
-                self._tables.run(nfnetlink.delete_table(self.name))
+                self._tables.run(nfnetlink.delete_table(self.host_link))
         finally:
             self._tables.close()
             self._host.close()

@@ -100,6 +100,11 @@ class Network:
         return self._uplink.host_address if self._uplink else ""
 
     @property
+    def host_link(self) -> str:
+        """The name of our link and of our table on this host; "" where none is needed."""
+        return self._uplink.host_link if self._uplink else ""
+
+    @property
     def netns_fd(self) -> int:
         """The descriptor of the network's own namespace, -1 before it is made."""
         return self._netns_fd

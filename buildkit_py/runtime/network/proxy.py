@@ -241,6 +241,7 @@ class Orders:
     def __init__(self, loop: Loop, channel: socket.socket) -> None:
         self.loop = loop
         self.channel = channel
+        self.unanswered = False
         self.doors: dict[int, list[Stream | Datagrams]] = {}
         loop.watch(channel.fileno(), select.EPOLLIN, self.on)
 
@@ -258,7 +259,13 @@ class Orders:
             self.doors[order["number"]] = [
                 kind(self.loop, socket.socket(fileno=fd), target) for fd in fds
             ]
-        self.channel.send(b"ok")
+        self.unanswered = True
+
+    def answer(self) -> None:
+        """Answer an order once its round is over, and what it closed is really closed."""
+        if self.unanswered:
+            self.unanswered = False
+            self.channel.send(b"ok")
 
 
 def main(channel_fd: int) -> None:
@@ -275,6 +282,7 @@ def main(channel_fd: int) -> None:
             if handler is not None:  # else an earlier one of this round closed it
                 handler(seen)
         loop.sweep()
+        orders.answer()
         now = time.monotonic()
         for doors in orders.doors.values():
             for door in doors:

@@ -49,12 +49,14 @@ class Uplink(Protocol):
     mtu: the largest packet that the way out takes
     nameserver: address of a forwarder that the containers can ask, "" without one
     host_address: address under which containers reach this host, "" without one
+    host_link: name of the link, and of the table, that it needs on this host, "" without them
     notices: what the user should know, each a sentence
     """
 
     mtu: int
     nameserver: str
     host_address: str
+    host_link: str
     notices: list[str]
 
     def close(self) -> None: ...

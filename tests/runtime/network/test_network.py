@@ -24,39 +24,33 @@ from tests.runtime.network.people import PROJECT, Container, Refused
 pytestmark = [pytest.mark.root]
 
 MIRROR = "deb.debian.org"
-NOTHING: dict[str, list[str]] = {"links": [], "addresses": [], "routes": [], "tables": []}
-
 Networks = Callable[[], Network]
 Containers = Callable[[Network], Container]
 
 
-def ours_on_the_host() -> dict[str, list[str]]:
-    """Everything of ours that the host's own namespace shows."""
+def on_the_host(name: str) -> dict[str, list[str]]:
+    """Everything that the host's own namespace shows of one network."""
     with netlink.Netlink() as kernel, nfnetlink.Nftables() as tables:
-        links = {link.index: link.name for link in kernel.links() if link.name[:4] == "bkpy"}
+        links = [link.index for link in kernel.links() if link.name == name]
         return {
-            "links": sorted(links.values()),
             "addresses": [a.address for a in kernel.addresses() if a.index in links],
             "routes": [route.destination for route in kernel.routes() if route.index in links],
-            "tables": [table.name for table in tables.tables() if table.name[:4] == "bkpy"],
+            "tables": [table.name for table in tables.tables() if table.name == name],
         }
 
 
-def wait_until_nothing_is_left() -> None:
-    """The kernel takes namespaces down in work of its own: wait for its words, not for a time."""
+NOTHING: dict[str, list[str]] = {"addresses": [], "routes": [], "tables": []}
+
+
+def wait_until_gone(name: str) -> None:
+    """The kernel takes namespaces down in work of its own: wait for its word, not for a time."""
+    assert name
     with netlink.open_socket(socket.NETLINK_ROUTE) as events:
         events.bind((0, 0x1))  # RTMGRP_LINK
         until = time.monotonic() + 10
-        while ours_on_the_host() != NOTHING:
-            assert time.monotonic() < until, ours_on_the_host()
+        while on_the_host(name) != NOTHING or name in {n for _, n in socket.if_nameindex()}:
+            assert time.monotonic() < until, on_the_host(name)
             select.select([events], [], [], 1)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    wait_until_nothing_is_left()
-    yield
-    wait_until_nothing_is_left()
 
 
 @pytest.fixture
@@ -105,7 +99,24 @@ def test_nothing_is_made_before_an_interface_is_asked_for(networks: Networks) ->
 
     assert network.kind == "bridge"
     assert network.netns_fd == -1
-    assert ours_on_the_host() == NOTHING
+    assert network.host_link == ""
+
+
+def test_a_closed_network_leaves_nothing_on_the_host(
+    networks: Networks, containers: Containers
+) -> None:
+    network = networks()
+    containers(network).inhabitant.close()
+    name, address = network.host_link, network.host_address
+    during = on_the_host(name)
+
+    network.close()
+
+    assert during["addresses"] == [address]
+    assert len(during["routes"]) >= 2
+    assert during["tables"] == [name]
+    assert on_the_host(name)["tables"] == []
+    wait_until_gone(name)
 
 
 def test_neighbours_reach_each_other_and_the_host_reaches_them(
@@ -178,13 +189,15 @@ def test_traffic_passes_a_firewall_that_drops_what_is_forwarded(
     address = container.ask(nameserver(), MIRROR)[0]
     said = container.connect(address, 80)
     with nfnetlink.Nftables() as tables:
-        during = len(tables.rules(forward_drop))
+        name = network.host_link
+        during = [nat.commented(rule.note) for rule in tables.rules(forward_drop)]
         network.close()
-        after = len(tables.rules(forward_drop))
+        after = [nat.commented(rule.note) for rule in tables.rules(forward_drop)]
 
     assert said.startswith("HTTP/1.")
     assert any(f"`{forward_drop}/FORWARD` drops forwarded packets" in n for n in network.notices)
-    assert (during, after) == (2, 0)
+    assert during.count(name) == 2
+    assert name not in after
 
 
 def test_a_network_that_was_killed_leaves_nothing_but_rules_that_the_next_one_sweeps(
@@ -195,7 +208,8 @@ def test_a_network_that_was_killed_leaves_nothing_but_rules_that_the_next_one_sw
         "from buildkit_py.runtime.network.network import Network\n"
         "from tests.runtime.network.people import Inhabitant, Machine\n"
         "network = Network.open(Machine(), Inhabitant(), run_dir=sys.argv[1], purpose='test')\n"
-        "print(network.reserve(), flush=True)\n"
+        "network.reserve()\n"
+        "print(network.host_link, flush=True)\n"
         "sys.stdin.read()\n"
     )
     killed = subprocess.Popen(
@@ -207,20 +221,20 @@ def test_a_network_that_was_killed_leaves_nothing_but_rules_that_the_next_one_sw
     assert killed.stdin is not None
     assert killed.stdout is not None
     with killed.stdin, killed.stdout:
-        assert killed.stdout.readline().startswith(b"Interface(")
-        living = ours_on_the_host()
+        name = killed.stdout.readline().decode().strip()
+        living = on_the_host(name)
 
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
 
-    assert len(living["links"]) == len(living["tables"]) == 1
-    wait_until_nothing_is_left()
+    assert len(living["addresses"]) == len(living["tables"]) == 1
+    wait_until_gone(name)
     with nfnetlink.Nftables() as tables:
-        assert len(tables.rules(forward_drop)) == 2
-        network = networks()
-        network.reserve()
-        names = {nat.commented(rule.note) for rule in tables.rules(forward_drop)}
-    assert names == set(ours_on_the_host()["links"])
+        left = [nat.commented(rule.note) for rule in tables.rules(forward_drop)]
+        networks().reserve()
+        swept = [nat.commented(rule.note) for rule in tables.rules(forward_drop)]
+    assert left.count(name) == 2
+    assert name not in swept
 
 
 def test_a_table_of_a_killed_network_on_an_old_kernel_is_swept(networks: Networks) -> None:
@@ -229,23 +243,38 @@ def test_a_table_of_a_killed_network_on_an_old_kernel_is_swept(networks: Network
 
     networks().reserve()
 
-    assert "bkpydeadbeef" not in ours_on_the_host()["tables"]
+    assert on_the_host("bkpydeadbeef")["tables"] == []
 
 
-def test_switching_forwarding_on_is_told(networks: Networks) -> None:
-    switch = Path(nat.FORWARD_SWITCH)
-    before = switch.read_text()
-    try:
-        switch.write_text("0")
-        first, second = networks(), networks()
-        first.reserve()
-        second.reserve()
+def test_switching_forwarding_on_is_told(tmp_path: Path) -> None:
+    # In a network namespace of its own, in which this test is the host.
+    script = (
+        "import sys\n"
+        "from buildkit_py.runtime.network.network import Network\n"
+        "from tests.runtime.network.people import Inhabitant, Machine\n"
+        "switch = open('/proc/sys/net/ipv4/ip_forward', 'r+')\n"
+        "switch.write('0')\n"
+        "switch.flush()\n"
+        "for _ in range(2):\n"
+        "    zygote = Inhabitant()\n"
+        "    with Network.open(Machine(), zygote, run_dir=sys.argv[1], purpose='test') as network:\n"
+        "        network.reserve()\n"
+        "        switch.seek(0)\n"
+        "        print(switch.read().strip(), *network.notices)\n"
+        "    zygote.close()\n"
+    )
 
-        assert any("switched IPv4 forwarding on" in notice for notice in first.notices)
-        assert second.notices == []
-        assert switch.read_text() == "1\n"
-    finally:
-        switch.write_text(before)
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", script, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+    )
+
+    assert done.stderr == ""
+    first, second = done.stdout.splitlines()
+    assert first.startswith("1 switched IPv4 forwarding on (`net.ipv4.ip_forward`); it stays on")
+    assert second == "1"
 
 
 def test_addresses_are_used_again_as_late_as_possible_and_then_run_out(
