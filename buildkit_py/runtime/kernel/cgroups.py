@@ -172,10 +172,13 @@ def _write(path: str, text: str) -> None:
 def start_time(pid: int) -> int:
     """Return when a process started, in ticks: with its pid, a name nobody else ever has.
 
-    Raises FileNotFoundError, or ProcessLookupError, when there is no such process.
+    Raises FileNotFoundError, or ProcessLookupError, when there is no such process, or a dead one
+    that nobody has reaped.
     """
-    text = _read(f"/proc/{pid}/stat")
-    return int(text.rpartition(")")[2].split()[19])
+    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    if fields[0] in "ZX":
+        raise ProcessLookupError(pid)
+    return int(fields[19])
 
 
 def owner_name(pid: int) -> str:

@@ -1,0 +1,85 @@
+"""Limits that are real: memory, processes, processor time; recorded when the kernel kills."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit_py.runtime.kernel.cgroups import v1_settings, v2_settings, weight_of_shares
+from buildkit_py.runtime.spec import Limits
+from tests.runtime.conftest import Inside
+
+
+def test_settings_of_both_worlds() -> None:
+    limits = Limits(memory_bytes=100, cpus=1.5, cpu_shares=1024, cpuset_cpus="0-1", pids=7)
+
+    assert list(v2_settings(limits)) == [
+        ("memory.max", "100"),
+        ("memory.swap.max", "100"),
+        ("cpu.max", "150000 100000"),
+        ("cpu.weight", "100"),
+        ("cpuset.cpus", "0-1"),
+        ("pids.max", "7"),
+    ]
+    assert v1_settings(limits) == [
+        ("memory.limit_in_bytes", "100"),
+        ("memory.memsw.limit_in_bytes", "200"),
+        ("cpu.cfs_period_us", "100000"),
+        ("cpu.cfs_quota_us", "150000"),
+        ("cpu.shares", "1024"),
+        ("cpuset.cpus", "0-1"),
+        ("pids.max", "7"),
+    ]
+
+
+@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 100), (262144, 10000)])
+def test_shares_become_weights_at_the_ends_and_in_the_middle(shares: int, weight: int) -> None:
+    assert weight_of_shares(shares) == weight
+
+
+@pytest.mark.root
+def test_a_container_over_its_memory_is_killed_and_it_is_recorded(inside: Inside) -> None:
+    out = inside("""
+        limits = Limits(memory_bytes=16 << 20, swap_bytes=16 << 20)
+        end = sh("dd if=/dev/zero of=/dev/null bs=64M count=1; echo after", limits=limits)
+        print(end.exit.oom, end.out.count("after"))
+        end = run("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1", limits=limits)
+        print(end.exit.code, end.exit.signal, end.exit.oom)
+        print(sh("true", limits=limits).exit)
+    """)
+
+    assert out.splitlines()[:2] == ["True 1", "137 9 True"]
+    assert "oom=False" in out.splitlines()[2]
+
+
+@pytest.mark.root
+def test_a_fork_bomb_meets_its_limit(inside: Inside) -> None:
+    out = inside("""
+        script = "for i in $(seq 30); do sleep 0.2 & done; wait; echo done"
+        print(sh(script, limits=Limits(pids=10)).out)
+    """)
+
+    assert "Resource temporarily unavailable" in out or "can't fork" in out
+
+
+@pytest.mark.root
+def test_processor_limits_are_set(inside: Inside) -> None:
+    out = inside("""
+        end = sh("nproc 2>/dev/null; grep Cpus_allowed_list /proc/self/status",
+                 limits=Limits(cpus=0.5, cpu_shares=512, cpuset_cpus="0"))
+        print(end.exit.code, end.out.split()[-1], end.warnings)
+    """)
+
+    assert out.split() == ["0", "0", "[]"]
+
+
+@pytest.mark.root
+def test_a_limit_that_cannot_be_is_refused_and_leaves_nothing(inside: Inside) -> None:
+    out = inside("""
+        try:
+            sh("true", limits=Limits(cpuset_cpus="4000"))
+        except HostError as error:
+            print(error.message.partition(":")[0].split()[0])
+        print(sh("echo fine").out)
+    """)
+
+    assert out.split() == ["write", "fine"]
