@@ -62,6 +62,7 @@ class _Meta:
 class Active:
     """A snapshot that is being written. Made by `Snapshots.prepare`.
 
+    directory: all that belongs to it, while it is not committed
     upper: directory of its own files: with overlay only the changes
     work: overlay's scratch directory, "" for a copy
     lower: directories below, topmost first; () for a copy or without a parent
@@ -71,7 +72,7 @@ class Active:
         self, snapshots: Snapshots, directory: str, parent: SnapshotId | None, meta: _Meta
     ) -> None:
         self._snapshots = snapshots
-        self._directory = directory
+        self.directory = directory
         self._meta = meta
         self.id = new_id()
         self.parent = parent
@@ -112,11 +113,11 @@ class Active:
         meta = _Meta(self.parent, hides_all, chain, self._meta.since_ns)
         if self.work:
             remove_tree(self.work)
-        with open(os.path.join(self._directory, "meta.json"), "xb") as file:
+        with open(os.path.join(self.directory, "meta.json"), "xb") as file:
             file.write(_meta_to_bytes(meta))
         while True:
             try:
-                os.rename(self._directory, self._snapshots.directory(self.id))
+                os.rename(self.directory, self._snapshots.directory(self.id))
                 return self.id
             except OSError:
                 # Taken: a rename replaces empty directories only, and snapshots are not empty.
@@ -126,7 +127,7 @@ class Active:
 
     def discard(self) -> None:
         """Throw the snapshot away; what was committed already is not touched."""
-        remove_tree(self._directory)
+        remove_tree(self.directory)
 
 
 class Snapshots:

@@ -69,7 +69,6 @@ def _unpack_one(
         with snapshots.content.open(descriptor.digest) as file:
             source = _Counted(file, told) if told is not None else file
             unpacked = unpack_into(
-                snapshots,
                 active,
                 source,  # type: ignore[arg-type]
                 rules,
@@ -88,7 +87,6 @@ def _unpack_one(
 
 
 def unpack_into(
-    snapshots: Snapshots,
     active: Active,
     source: BinaryIO,
     rules: Rules,
@@ -111,7 +109,7 @@ def unpack_into(
         )
     # The tree of the parent is there already, but a layer's own links must not lead through it:
     # it is unpacked by itself, as for an overlay, and then moved over.
-    staging = snapshots.session.temporary("layer-")
+    staging = os.path.join(active.directory, "layer")
     os.mkdir(staging, 0o700)
     copy_attributes(os.fsencode(active.upper), os.fsencode(staging), os.lstat(active.upper))
     unpacked = unpack_layer(

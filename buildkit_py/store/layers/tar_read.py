@@ -143,7 +143,8 @@ class TarReader:
             if second and second != _ZEROS:
                 raise BadLayer("a single block of zeros stands in the tar")
             return None
-        checksum = _number(block[148:156], "checksum")
+        text = block[148:156].strip(b" \0").partition(b"\0")[0]
+        checksum = int(text, 8) if text and not text.strip(b"01234567") else -1
         total = sum(block) - sum(block[148:156]) + 256
         if checksum != total:
             # Some old programs added the bytes as signed ones.
