@@ -257,7 +257,7 @@ def test_switching_forwarding_on_is_told(tmp_path: Path) -> None:
         "switch.flush()\n"
         "for _ in range(2):\n"
         "    zygote = Inhabitant()\n"
-        "    with Network.open(Machine(), zygote, run_dir=sys.argv[1], purpose='test') as network:\n"
+        "    with Network.open(Machine(), zygote, run_dir=sys.argv[1], purpose='') as network:\n"
         "        network.reserve()\n"
         "        switch.seek(0)\n"
         "        print(switch.read().strip(), *network.notices)\n"

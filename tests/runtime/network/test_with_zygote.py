@@ -1,0 +1,111 @@
+"""The network under the real runtime: containers of the zygote, as root and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rootless import TREE, RootlessUser
+
+# Run in a process of its own: it becomes root of namespaces, and so it stays single-threaded.
+PROGRAM = """\
+import json, os, socket, statistics, sys, time
+from buildkit_py.core.dirs import run_dir
+run = run_dir()
+from tests.runtime.box import prepare
+from buildkit_py.runtime.network import resolve
+from buildkit_py.runtime.network.network import Network
+from buildkit_py.runtime.network.publish import Proxy, bind, parse
+
+def shell(box, network, script, during=lambda interface: None):
+    interface = network.reserve()
+    text, _ = resolve.resolv_conf(resolve.host_resolver(), forwarder=network.nameserver)
+    hosts = resolve.hosts(address=interface.address, hostname="box")
+    container = box.container(
+        "/bin/sh", "-c", script, interface=interface, hostname="box",
+        files={"/etc/resolv.conf": text, "/etc/hosts": hosts},
+    )
+    read, write = os.pipe()
+    null = os.open(os.devnull, os.O_RDWR)
+    with box.zygote.create(container, stdin=null, stdout=write, stderr=write) as process:
+        network.plug(interface, process.netns)
+        process.start()
+        during(interface)
+        end = process.wait()
+    os.close(write)
+    os.close(null)
+    network.release(interface)
+    with open(read, errors="replace") as file:
+        return {"code": end.code, "out": file.read(), "address": interface.address}
+
+told = {}
+with prepare(sys.argv[1]) as box:
+    with Network.open(box.host, box.zygote, run_dir=run, purpose="test") as network:
+        told["fetch"] = shell(
+            box, network,
+            "busybox wget -q -O /file http://deb.debian.org/debian/dists/bookworm/Release"
+            " && wc -c </file",
+        )
+        told["inside"] = shell(box, network, "ip -o -4 addr show; ip route; cat /etc/hosts; id -u")
+
+        def visit(interface):
+            (bound,) = bind(parse("8000"))
+            with Proxy(box.zygote, network.netns_fd) as proxy:
+                proxy.carry(bound, interface.address)
+                for _ in range(100):
+                    with socket.create_connection(("127.0.0.1", bound.host_port)) as connection:
+                        if data := connection.recv(100):
+                            break
+                    time.sleep(0.02)  # until it listens inside
+                told["published"] = data.decode()
+
+        told["served"] = shell(box, network, "echo hello | nc -l -p 8000", visit)
+        told["thirty"] = [shell(box, network, "true")["code"] for _ in range(30)]
+        told["kind"], told["notices"] = network.kind, network.notices
+print(json.dumps(told))
+"""
+
+
+def check(told: dict[str, object]) -> None:
+    fetch, inside = told["fetch"], told["inside"]
+    assert isinstance(fetch, dict)
+    assert isinstance(inside, dict)
+    assert told["kind"] == "bridge"
+    assert (fetch["code"], int(fetch["out"]) > 10_000) == (0, True)
+    assert f"inet {inside['address']}/25" in inside["out"]
+    assert "default via 172." in inside["out"]
+    assert f"{inside['address']}\tbox\n" in inside["out"]
+    assert told["published"] == "hello\n"
+    assert told["thirty"] == [0] * 30
+
+
+@pytest.mark.root
+@pytest.mark.network
+@pytest.mark.kernel("overlay")
+def test_root_runs_containers_in_a_private_network(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder)],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stderr
+    check(json.loads(done.stdout))
+
+
+@pytest.mark.rootless
+@pytest.mark.network
+def test_anybody_runs_containers_in_a_private_network(rootless_user: RootlessUser) -> None:
+    done = rootless_user.run([rootless_user.python, "-c", PROGRAM, str(rootless_user.home)])
+
+    told = json.loads(done.stdout)
+    check(told)
+    assert told["notices"] == []
