@@ -113,8 +113,6 @@ class Chain:
 
     def prefix(self) -> str:
         """Return `[stage 2/5] ` for the next step, as BuildKit counts them."""
-        if self.total == 0:
-            return ""
         self.step += 1
         label = f"{self.label} " if self.named else ""
         number = f"{self.step:{len(str(self.total))}d}"

@@ -47,17 +47,12 @@ def match(pattern: str, name: str) -> bool:
 
     Raises BadPattern.
     """
-    return _compiled(pattern, False).fullmatch(name) is not None
-
-
-def match_deep(pattern: str, path: str) -> bool:
-    """Tell whether the whole of `path` matches a pattern of an ignore file. Raises BadPattern."""
-    return _compiled(pattern, True).fullmatch(path) is not None
+    return _compiled(pattern).fullmatch(name) is not None
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str, deep: bool) -> re.Pattern[str]:
-    return re.compile(translate(tokenize(pattern, deep=deep)), re.DOTALL)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(tokenize(pattern, deep=False)), re.DOTALL)
 
 
 def tokenize(pattern: str, *, deep: bool) -> list[Token]:

@@ -217,12 +217,10 @@ def _chunks(numbered: list[tuple[int, str]]) -> list[Chunk]:
 def _may_match_below(pattern: str, directory: list[str]) -> bool:
     """Tell whether a pattern can match something below a directory that it does not match."""
     parts = _segments(pattern)
-    for at, name in enumerate(directory):
-        if at >= len(parts):
-            return False
-        if "**" in parts[at]:
+    for part, name in zip(parts, directory, strict=False):
+        if "**" in part:
             return True
-        if not glob.match(parts[at], name):
+        if not glob.match(part, name):
             return False
     return len(parts) > len(directory)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from buildkit_py.core.errors import InputError, InputErrors
+from buildkit_py.core.errors import Bug, InputError, InputErrors
 from buildkit_py.core.source import Span
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile import ast
@@ -231,8 +231,6 @@ def _walk(
         chain.onbuild = onbuild
         try:
             lower_instruction(chain, instruction)
-        except InputErrors as several:
-            errors += several.errors
         except InputError as error:
             errors.append(error)
     return chain
@@ -274,7 +272,7 @@ def lower_instruction(chain: Chain, instruction: ast.Instruction) -> None:
         case ast.Onbuild():
             metadata.lower_onbuild(chain, instruction)
         case _:
-            raise AssertionError(f"{type(instruction).__name__} cannot stand in a stage")
+            raise Bug(f"{type(instruction).__name__} cannot stand in a stage")
 
 
 def _undeclared(file: ast.Dockerfile, request: LowerRequest, found: _Found) -> list[InputError]:

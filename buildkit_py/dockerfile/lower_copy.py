@@ -9,7 +9,7 @@ from buildkit_py.dockerfile import ast, glob
 from buildkit_py.dockerfile.chain import Chain
 from buildkit_py.dockerfile.grammar import is_heredoc
 from buildkit_py.dockerfile.ignore import BadIgnorePattern, Patterns
-from buildkit_py.dockerfile.paths import clean, destination, has_wildcard, with_pivot
+from buildkit_py.dockerfile.paths import clean, destination, with_pivot
 from buildkit_py.dockerfile.stages import copy_origin
 from buildkit_py.graph import ops
 from buildkit_py.graph.vertex import Input, Vertex
@@ -181,7 +181,7 @@ def _warn_of_overwriting(
 ) -> None:
     """Warn where several sources go to one name: all but the last may be lost, silently."""
     is_directory = dest.endswith("/") or dest == chain.cwd
-    if count > 1 and not is_directory and not has_wildcard(dest):
+    if count > 1 and not is_directory:
         chain.graph.warnings.append(
             InputError(
                 "several sources, but the destination does not end in `/`",

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
-from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Span
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.ast import Flag
+from buildkit_py.dockerfile.errors import DockerfileError
 from buildkit_py.dockerfile.paths import clean
 
 Word = TypeVar("Word", bound=str)
@@ -31,7 +31,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?")
 _TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 
 
-class BadMount(InputError):
+class BadMount(DockerfileError):
     """A `--mount` has a key, a value or a combination that means nothing."""
 
     code = "dockerfile/bad-mount"
@@ -84,18 +84,13 @@ def fields(flag: Flag) -> list[tuple[str, str | None]]:
 def source_stage(flag: Flag) -> str | None:
     """Return where a mount takes its files from, before anything is expanded.
 
-    None when it has no `from`, or is of a type that reads nothing.
+    None when it has no `from`, or is of a type that reads nothing. The parser has refused
+    variables in it.
     """
     pairs = dict(fields(flag))
     name = pairs.get("from")
     if not name or (pairs.get("type") or "").lower() in ("tmpfs", "ssh", "secret"):
         return None
-    if "$" in name[:-1]:
-        raise BadMount(
-            "`from` of a mount does not support variables",
-            at=flag.span,
-            hint="name it by a stage of its own: `FROM $IMAGE AS name` with a global ARG",
-        )
     return name
 
 

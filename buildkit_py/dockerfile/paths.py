@@ -32,14 +32,3 @@ def with_pivot(path: str) -> str:
     if not pivot:
         return clean(path)
     return f"{clean(parent).rstrip('/')}/.{clean(rest)}"
-
-
-def has_wildcard(path: str) -> bool:
-    """Tell whether a path holds `*`, `?` or `[` that no backslash takes the meaning of."""
-    characters = iter(path)
-    for character in characters:
-        if character == "\\":
-            next(characters, "")
-        elif character in "*?[":
-            return True
-    return False

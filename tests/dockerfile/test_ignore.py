@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from buildkit_py.core.draw import draw
 from buildkit_py.core.source import Source
-from buildkit_py.dockerfile import glob
+from buildkit_py.dockerfile import glob, ignore
 from buildkit_py.dockerfile.ignore import BadIgnorePattern, Patterns
 
 
@@ -27,6 +27,7 @@ def patterns(text: str) -> Patterns:
         ("a/", "a/b", True),
         ("./a/../b", "b", True),
         ("../a", "a", False),
+        ("/../a", "a", True),
         (".", "a", False),
         ("/", "a", False),
         ("  a  ", "a", True),
@@ -85,6 +86,9 @@ def test_a_path_is_ignored(text: str, path: str, ignored: bool) -> None:
         ("a\n!**/c", "a/x/y", True),
         ("*\n!d/e", "d", True),
         ("*\n!d/e", "f", False),
+        ("a\n![a/b]*/c", "a", True),
+        ("x*\n!x\\*/c", "x*", True),
+        ("x*\n!x\\*/c", "xy", False),
         ("", "", True),
         ("**", "", True),
     ],
@@ -229,6 +233,15 @@ def test_nothing_is_kept_below_a_directory_that_is_not_walked(
 
     if not read.may_descend(directory):
         assert read.ignores(f"{directory}/{below}")
+
+
+def test_forgetting_directories_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ignore, "_MOST_REMEMBERED", 2)
+    read = patterns("a/b\n!a/b/c/d")
+
+    for _ in range(2):
+        asked = [read.ignores(path) for path in ("a/b/c/x", "a/b/c/d/x", "a/x/y/z", "b/c/d/e")]
+        assert asked == [True, False, False, False]
 
 
 def test_a_hostile_pattern_takes_no_time() -> None:

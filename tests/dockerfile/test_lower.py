@@ -309,6 +309,38 @@ hint: did you mean `bind`?"""
     assert complaint("FROM x", configs={"x": base}) == expected
 
 
+@pytest.mark.parametrize(
+    ("trigger", "message"),
+    [
+        ("FROM y", "`FROM` cannot be a trigger"),
+        ("MAINTAINER y", "`MAINTAINER` cannot be a trigger"),
+        ("RUM x", "unknown instruction `RUM`"),
+        ("RUN a\nRUN b", "a trigger is one instruction"),
+        ("COPY a\nEXPOSE", "ONBUILD of docker.io/library/x:latest:1:6"),
+    ],
+)
+def test_a_trigger_must_be_one_instruction_of_a_stage(trigger: str, message: str) -> None:
+    base = ContainerConfig(on_build=(trigger,))
+
+    assert message in complaint("FROM x", configs={"x": base})
+
+
+def test_a_base_by_digest_is_named_with_it_once() -> None:
+    name = f"docker.io/library/x@sha256:{'0' * 64}"
+
+    assert lowered(f"FROM {name}").root.name == f"[1/1] FROM {name}"
+
+
+def test_files_may_be_asked_of_nothing() -> None:
+    made = lowered("FROM x\nCOPY --from=scratch /a /b")
+
+    assert isinstance(made.root.inputs[1].vertex.op, ops.Scratch)
+
+
+def test_a_plan_shows_the_author() -> None:
+    assert "author Some One\n" in describe(lowered("FROM x\nMAINTAINER Some One"))
+
+
 def test_entrypoint_clears_an_inherited_cmd_only() -> None:
     assert lowered('FROM x\nENTRYPOINT ["e"]').config.config.cmd is None
     assert lowered('FROM x\nCMD ["c"]\nENTRYPOINT ["e"]').config.config.cmd == ("c",)
