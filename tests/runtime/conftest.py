@@ -16,6 +16,8 @@ from tests.rootless import TREE, RootlessUser
 
 Inside = Callable[[str], str]
 
+NOBODY = 65534
+
 PROLOGUE = """\
 import os, sys, time, signal, threading, stat, json
 from tests.runtime.box import *
@@ -68,3 +70,27 @@ def inside_rootless(rootless_user: RootlessUser) -> Inside:
         return rootless_user.run(command, timeout_seconds=60).stdout
 
     return call
+
+
+@pytest.fixture
+def inside_single(rootless_user: RootlessUser) -> Iterator[Inside]:
+    """Run lines as `nobody`, who has one id and no subordinate ones. Needs root."""
+    with tempfile.TemporaryDirectory(prefix="buildkit-py-test-", dir="/var/tmp") as place:
+        os.chown(place, NOBODY, NOBODY)
+
+        def call(lines: str) -> str:
+            become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+            done = subprocess.run(
+                [*become, rootless_user.python, "-c", program(place, lines)],
+                env=rootless_user.environment,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=60,
+            )
+            assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+            return done.stdout
+
+        yield call

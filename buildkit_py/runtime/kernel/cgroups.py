@@ -288,7 +288,7 @@ class Owner:
         self.number += 1
         name = str(self.number)
         if self.layout is None:
-            cgroup.warnings += [f"{what} cannot be limited here" for what in _wanted(limits)]
+            cgroup.warnings += [f"{what} cannot be limited here" for what in _wanted(limits).values()]
             return cgroup
         try:
             self._create(self.layout, name, limits, cgroup)
