@@ -315,6 +315,18 @@ class Rule:
     note: bytes
     expressions: bytes = field(repr=False)
 
+    @property
+    def names(self) -> list[str]:
+        """The kinds of its expressions, in order."""
+        found = []
+        at = 0
+        while at + 4 <= len(self.expressions):
+            (length,) = struct.unpack_from("=H", self.expressions, at)
+            element = attributes(self.expressions[at + 4 : at + length])
+            found.append(_text(element, NFTA_EXPR_NAME))
+            at += max(4, length + -length % 4)
+        return found
+
 
 def batch(requests: tuple[Request, ...], first: int) -> bytes:
     """Encode one transaction; message i of it has the sequence number first + i.

@@ -24,14 +24,14 @@ from buildkit_py.runtime.network import subnets
 from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable
 
 FORWARD_SWITCH = "/proc/sys/net/ipv4/ip_forward"
-_NO_PERMISSION = frozenset({errno.EPERM, errno.EACCES})
+_FAMILIES = (nfnetlink.NFPROTO_INET, nfnetlink.NFPROTO_IPV4)
 _NO_OWNED_TABLES = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
 
 
 class Nat:
     """The uplink of root; see the module.
 
-    Raises NetworkUnavailable from the constructor where we may not change the host's network.
+    The constructor raises NetlinkError, and NetworkUnavailable where packets are not forwarded.
     """
 
     nameserver = ""
@@ -47,21 +47,11 @@ class Nat:
         self.host_link = LINK_PREFIX + os.urandom(4).hex()
         self._accepting: list[nfnetlink.Rule] = []
         self._translating = False
-        try:
-            self._host = netlink.Netlink()
-            self._tables = nfnetlink.Nftables()
-        except netlink.NetlinkError as error:
-            raise NetworkUnavailable(error.message) from error
+        self._host = netlink.Netlink()
+        self._tables = nfnetlink.Nftables()
         try:
             with Lock(os.path.join(run_dir, "network.lock")):
                 self._open(netns_fd, far_name, avoid)
-        except netlink.NetlinkError as error:
-            self.close()
-            if error.errno in _NO_PERMISSION:
-                raise NetworkUnavailable(
-                    error.message, hint="the capability CAP_NET_ADMIN is needed"
-                ) from error
-            raise
         except BaseException:
             self.close()
             raise
@@ -146,9 +136,7 @@ class Nat:
         self._translating = True
 
     def _pass_other_firewalls(self) -> None:
-        for chain in self._tables.chains():
-            if not _drops_forwarded(chain):
-                continue
+        for chain in self._closed_chains():
             note = _comment(self.host_link)
             try:
                 self._tables.run(
@@ -167,9 +155,9 @@ class Nat:
                 )
             except netlink.NetlinkError as error:
                 self.notices.append(
-                    f"the firewall table `{chain.table}` drops what chain `{chain.name}` does not "
-                    f"accept, and takes no rule for `{LINK_PREFIX}*` from us ({error.message}): "
-                    "steps may have no network"
+                    f"the firewall chain `{chain.table}/{chain.name}` may drop what this network "
+                    f"forwards, and takes no rule from us ({error.message}): if there is no "
+                    f"network inside, let it accept the links `{LINK_PREFIX}*`"
                 )
                 continue
             self._accepting += [
@@ -181,6 +169,26 @@ class Nat:
                 f"the firewall chain `{chain.table}/{chain.name}` drops forwarded packets: "
                 "it accepts those of this network while this network lives"
             )
+
+    def _closed_chains(self) -> list[nfnetlink.Chain]:
+        """Find the forward chains of others that end in a drop, by policy or by a last rule."""
+        closed = []
+        for chain in self._tables.chains():
+            if chain.hook != "forward" or chain.kind != "filter" or chain.family not in _FAMILIES:
+                continue
+            if chain.table.startswith(LINK_PREFIX):
+                continue
+            if chain.drops or self._ends_in_reject(chain):
+                closed.append(chain)
+        return closed
+
+    def _ends_in_reject(self, chain: nfnetlink.Chain) -> bool:
+        rules = [
+            rule
+            for rule in self._tables.rules(chain.table, family=chain.family)
+            if rule.chain == chain.name
+        ]
+        return bool(rules) and set(rules[-1].names) - {"counter"} == {"reject"}
 
     def _switch_forwarding_on(self) -> None:
         try:
@@ -205,9 +213,7 @@ class Nat:
             ours = table.name.startswith(LINK_PREFIX) and not table.owned
             if ours and table.name not in links:
                 self._tables.run(nfnetlink.delete_table(table.name, family=table.family))
-        for chain in self._tables.chains():
-            if not _drops_forwarded(chain):
-                continue
+        for chain in self._closed_chains():
             for rule in self._tables.rules(chain.table, family=chain.family):
                 name = commented(rule.note)
                 if name.startswith(LINK_PREFIX) and name not in links:
@@ -266,11 +272,6 @@ def host_networks(
         mine = link is not None and link.name.startswith(LINK_PREFIX)
         (ours if mine else foreign).append(network)
     return foreign, ours
-
-
-def _drops_forwarded(chain: nfnetlink.Chain) -> bool:
-    families = (nfnetlink.NFPROTO_INET, nfnetlink.NFPROTO_IPV4)
-    return chain.hook == "forward" and chain.drops and chain.family in families
 
 
 def _comment(text: str) -> bytes:

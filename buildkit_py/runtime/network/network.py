@@ -10,6 +10,7 @@ This process never enters that namespace: it holds a netlink socket that was ope
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -29,6 +30,17 @@ from buildkit_py.runtime.spec import Interface
 
 BRIDGE = "bridge"
 UPLINK = "uplink"
+
+_MODULES = "the kernel modules bridge, veth, tun and nf_tables (with nft_masq) are needed"
+_PERMISSION = "the capability CAP_NET_ADMIN is needed"
+_UNAVAILABLE = {
+    errno.EPERM: _PERMISSION,
+    errno.EACCES: _PERMISSION,
+    errno.EOPNOTSUPP: _MODULES,
+    errno.EPROTONOSUPPORT: _MODULES,
+    errno.ENOENT: _MODULES,  # nf_tables, about an expression that it does not know
+}
+"""What the kernel says where it gives us no network at all, and what would help."""
 
 
 class Host(Protocol):
@@ -125,6 +137,14 @@ class Network:
                     self._close()
                     self._refusal = error
                     raise
+                except netlink.NetlinkError as error:
+                    self._close()
+                    if error.errno not in _UNAVAILABLE:
+                        raise
+                    self._refusal = NetworkUnavailable(
+                        error.message, hint=_UNAVAILABLE[error.errno]
+                    )
+                    raise self._refusal from error
                 except BaseException:
                     self._close()
                     raise
@@ -218,9 +238,11 @@ class Network:
     def _enter_by_descriptors(self) -> tuple[socket.socket, socket.socket, socket.socket]:
         """Have the namespace made, with sockets for links, tables and events in it."""
         kinds = (socket.NETLINK_ROUTE, nfnetlink.NETLINK_NETFILTER, socket.NETLINK_ROUTE)
-        self._netns_fd, made = self._zygote.new_network_namespace(
-            [(socket.AF_NETLINK, socket.SOCK_RAW, kind) for kind in kinds]
-        )
+        specs = [(socket.AF_NETLINK, socket.SOCK_RAW, kind) for kind in kinds]
+        try:
+            self._netns_fd, made = self._zygote.new_network_namespace(specs)
+        except HostError as error:
+            raise NetworkUnavailable(error.message, hint=error.hint) from error
         links, tables, events = (socket.socket(fileno=fd) for fd in made)
         return links, tables, events
 

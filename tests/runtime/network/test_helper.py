@@ -47,9 +47,9 @@ def test_containers_reach_the_mirror_and_each_other_but_not_the_hosts_loopback(
     assert story["notices"] == []
     assert story["file"]["status"] == "HTTP/1.1 200 OK"
     assert story["file"]["size"] > 1_000_000
-    assert story["neighbour"].startswith("two 172.")
+    assert story["neighbour"].startswith("two ")
     assert len(story["published"]) >= 2  # the loopback's address and others
-    assert all(said.startswith("two 172.") for said in story["published"])
+    assert all(said.startswith("two ") for said in story["published"])
     assert len(story["said"]) >= 3
     assert set(story["said"].values()) == {""}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.rootless import TREE, RootlessUser
+from tests.runtime.network.test_helper import descendants
 
 # Run in a process of its own: it becomes root of namespaces, and so it stays single-threaded.
 PROGRAM = """\
@@ -43,9 +46,15 @@ def shell(box, network, script, during=lambda interface: None):
     with open(read, errors="replace") as file:
         return {"code": end.code, "out": file.read(), "address": interface.address}
 
+def wait_to_be_killed(interface):
+    print(os.getpid(), flush=True)
+    sys.stdin.read()
+
 told = {}
 with prepare(sys.argv[1]) as box:
     with Network.open(box.host, box.zygote, run_dir=run, purpose="test") as network:
+        if sys.argv[2:] == ["wait"]:
+            shell(box, network, "sleep 600", wait_to_be_killed)
         told["fetch"] = shell(
             box, network,
             "busybox wget -q -O /file http://deb.debian.org/debian/dists/bookworm/Release"
@@ -71,6 +80,19 @@ print(json.dumps(told))
 """
 
 
+def check_that_all_die(running: subprocess.Popen[str]) -> None:
+    assert running.stdout is not None
+    pid = int(running.stdout.readline())
+    others = {each: os.pidfd_open(each) for each in descendants(pid)}
+    assert len(others) >= 2  # the zygote and the container, at least
+
+    os.kill(pid, signal.SIGKILL)
+
+    for pidfd in others.values():
+        assert select.select([pidfd], [], [], 10)[0]
+        os.close(pidfd)
+
+
 def check(told: dict[str, object]) -> None:
     fetch, inside = told["fetch"], told["inside"]
     assert isinstance(fetch, dict)
@@ -78,7 +100,7 @@ def check(told: dict[str, object]) -> None:
     assert told["kind"] == "bridge"
     assert (fetch["code"], int(fetch["out"]) > 10_000) == (0, True)
     assert f"inet {inside['address']}/25" in inside["out"]
-    assert "default via 172." in inside["out"]
+    assert "default via " in inside["out"]
     assert f"{inside['address']}\tbox\n" in inside["out"]
     assert told["published"] == "hello\n"
     assert told["thirty"] == [0] * 30
@@ -109,3 +131,30 @@ def test_anybody_runs_containers_in_a_private_network(rootless_user: RootlessUse
     told = json.loads(done.stdout)
     check(told)
     assert told["notices"] == []
+
+
+@pytest.mark.root
+@pytest.mark.kernel("overlay")
+def test_killed_as_root_it_takes_everything_along(folder: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), "wait"],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        check_that_all_die(running)
+
+
+@pytest.mark.rootless
+def test_killed_as_anybody_it_takes_everything_along(rootless_user: RootlessUser) -> None:
+    command = [rootless_user.python, "-c", PROGRAM, str(rootless_user.home), "wait"]
+    with subprocess.Popen(
+        rootless_user.command(command),
+        env=rootless_user.environment,
+        cwd=rootless_user.home,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        check_that_all_die(running)
