@@ -1,8 +1,8 @@
 """A private network without root, as a program of its own: `python -m` this, as some user.
 
 Arguments: the helper that may be used (`none`: none is installed, `shut`: no tun), and a port on
-the host's loopback that nobody inside may
-reach, or `wait`. Prints one JSON object with what happened.
+the host's loopback that nobody inside may reach, or `wait` (to be killed), or `ask` (only a
+nameserver). Prints one JSON object with what happened.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ def main() -> None:
         story["kind"] = network.kind
         resolver = resolve.host_resolver()
         text, _ = resolve.resolv_conf(resolver, forwarder=network.nameserver)
-        address = one.ask(resolve.parse(text).nameservers[0], MIRROR)[0]
+        answer = one.ask(resolve.parse(text).nameservers[0], MIRROR)
+        if more == ["ask"]:
+            print(json.dumps({"answer": answer}))
+            return
+        address = answer[0]
         story["file"] = one.fetch(address, MIRROR, FILE)
         two.serve(8000, "two")
         story["neighbour"] = one.connect(two.interface.address, 8000)
