@@ -21,9 +21,9 @@ MOST_FILE_BYTES = 16 << 20
 """What a Dockerfile may have; BuildKit's messages (gRPC) end there too."""
 
 
-MOST_PIECES = 500_000
+MOST_PIECES = 250_000
 """Keywords, flags and words of one file. BuildKit has no such limit, but nothing it could do with
-such a file either; a bound on memory (about 250 MB) is worth more."""
+such a file either; a bound on memory (about 200 MB) is worth more."""
 
 MOST_SHOWN = 60
 """Characters of what was written that a message repeats."""
@@ -152,16 +152,19 @@ class BadEscape(EarlyError):
 
 
 class UnterminatedHeredoc(EarlyError):
+    """near: number of a line that holds the name, but with blanks around it."""
+
     code = "dockerfile/unterminated-heredoc"
 
-    def __init__(self, at: Span, *, name: str, chomp: bool) -> None:
+    def __init__(self, at: Span, *, name: str, chomp: bool, near: int | None = None) -> None:
         name = short(name)
         blanks = "only tabs before it and no blanks after it" if chomp else "no blanks around it"
+        hint = f"end it with a line `{name}`, with {blanks}"
         super().__init__(
             f"the heredoc `{name}` never ends",
             at=at,
             label=f"no line is `{name}`",
-            hint=f"end it with a line `{name}`, with {blanks}",
+            hint=f"{hint}; line {near} has some" if near else hint,
         )
 
 

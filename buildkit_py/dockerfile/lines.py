@@ -231,6 +231,7 @@ class Reader:
                         line.span(opening.start, opening.end),
                         name=opening.name,
                         chomp=opening.chomp,
+                        near=self._nearly(opening.name),
                     )
                 )
                 return None
@@ -263,6 +264,13 @@ class Reader:
             span=self.source.span(start, stop),
         )
         return heredoc, end
+
+    def _nearly(self, name: str) -> int | None:
+        """Return the number of the first line below that is `name` but for blanks around it."""
+        found = re.compile(rf"^[ \t]*+{re.escape(name)}[ \t\r]*+$", re.MULTILINE).search(
+            self.source.text, min(self.at, len(self.source.text))
+        )
+        return self.source.line_number(found.end()) if found else None
 
     def _read_directives(self) -> None:
         text = self.source.text
@@ -300,7 +308,7 @@ def _terminator(text: str, start: int, opening: Opening) -> tuple[int, int] | No
     Not a regular expression: a line may open thousands of heredocs, and each would be compiled.
     """
     name = opening.name
-    while 0 <= (at := text.find(name, start)):
+    while (at := text.find(name, start)) >= 0:
         first, last = at, at + len(name)
         while opening.chomp and first > start and text[first - 1] == "\t":
             first -= 1

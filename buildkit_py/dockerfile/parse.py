@@ -119,10 +119,15 @@ def _read(
 
 
 def _is_crowded(text: str) -> bool:
-    """Tell whether a line may be more words than we keep; a shell form is one, however long."""
+    """Tell whether a line may hold more words than we keep, before Lark makes them.
+
+    A shell form is one word, however long.
+    """
     if len(text) < 2 * MOST_PIECES:
         return False
-    return not re.match(r"(?i:run|cmd|entrypoint)[\t\v\f\r ]+[^-\[\s]", text)
+    one_word = re.match(r"(?i:run|cmd|entrypoint)(?![^\t\v\f\r ])", text)
+    marks = ("--", ",") if one_word else ("--", ",", " ", "\t")
+    return sum(map(text.count, marks)) > MOST_PIECES
 
 
 def _wrong_start(
