@@ -162,8 +162,8 @@ SOUP = st.lists(
     st.sampled_from(
         [
             *BUILDERS, "\n", "\n", " ", " ", "\t", "\\\n", "\\", "`", '"', "'", "#", "=", "--",
-            "--a=", "<<EOF", "<<-'E'", "EOF", "[", "]", '["a"]', ",", "1", "$a", "as", "NONE", "# escape=`",
-            "\r", "\xa0", "\ufeff", "é", "\udcff", "\x00", "\x1c", "\v",
+            "--a=", "<<EOF", "<<-'E'", "EOF", "[", "]", '["a"]', ",", "1", "$a", "as", "NONE",
+            "# escape=`", "\r", "\xa0", "\ufeff", "é", "\udcff", "\x00", "\x1c", "\v",
         ]
     )
     | st.text(max_size=3),
