@@ -2,8 +2,11 @@
 
 One pattern a line, relative to the context's root; `#` in the first column begins a comment; `!`
 brings back what an earlier line took away. The last pattern that matches a path, or a directory
-above it, decides. Paths here are relative, without `./` and without `/` at the ends.
-Counterparts: moby/patternmatcher (MatchesOrParentMatches) and its ignorefile.
+above it, decides; but a pattern that changes nothing when its turn comes, such as a `!` for a
+directory that no line above has left out, says nothing about what is below that directory.
+Paths here are relative, without `./` and without `/` at the ends.
+Counterparts: moby/patternmatcher (MatchesUsingParentResults) and its ignorefile; BuildKit copied
+the same files under 150 random ignore files.
 """
 
 from __future__ import annotations
@@ -22,6 +25,12 @@ _MOST_REMEMBERED = 1 << 16
 """Directories whose answer is kept."""
 
 _NONE = -1
+
+Matched = tuple[int, ...]
+"""Numbers of patterns in their order; the last one decides."""
+
+Chunk = tuple[re.Pattern[str], list[tuple[int, str]]]
+"""Expressions with the numbers of their patterns, and one that matches where any of them does."""
 
 
 class BadIgnorePattern(InputError):
@@ -43,17 +52,17 @@ class Patterns:
     def __init__(self, patterns: Iterable[Pattern]) -> None:
         """Raise BadIgnorePattern for the first text that is no pattern."""
         self.patterns = tuple(patterns)
-        self._whole: dict[str, int] = {}
-        self._names: dict[str, int] = {}
-        self._decided: dict[str, int] = {"": _NONE}
+        self._whole: dict[str, list[int]] = {}
+        self._names: dict[str, list[int]] = {}
+        self._known: dict[str, Matched] = {"": ()}
         others: list[tuple[int, str]] = []
         for number, pattern in enumerate(self.patterns):
             tokens = _tokens(pattern)
             text = "".join(token.text for token in tokens)
             if all(token.kind == "text" for token in tokens):
-                self._whole[text] = number
+                self._whole.setdefault(text, []).append(number)
             elif _is_name_anywhere(tokens):
-                self._names[text[1:]] = number
+                self._names.setdefault(text[1:], []).append(number)
             else:
                 others.append((number, glob.translate(tokens)))
         self._others = _chunks(others)
@@ -105,39 +114,47 @@ class Patterns:
         )
 
     def _deciding(self, path: str) -> int:
-        """Return the number of the last pattern that matches the path or a directory above."""
-        parent, slash, name = path.rpartition("/")
-        if not slash:
-            return self._last_match(path, name, _NONE) if path else _NONE
-        above = self._decided.get(parent)
+        """Return the number of the pattern that decides about a path, or _NONE."""
+        parent, _, name = path.rpartition("/")
+        above = self._known.get(parent)
         if above is None:
-            above = self._decide_directories(parent)
-        return self._last_match(path, name, above)
+            above = self._directory(parent)
+        matched = self._matched(path, name, above) if path else ()
+        return matched[-1] if matched else _NONE
 
-    def _decide_directories(self, directory: str) -> int:
-        if len(self._decided) > _MOST_REMEMBERED:
-            self._decided = {"": _NONE}
-        above, path = _NONE, ""
+    def _directory(self, directory: str) -> Matched:
+        """Return what matches a directory, and remember it for what is below."""
+        if len(self._known) > _MOST_REMEMBERED:
+            self._known = {"": ()}
+        above: Matched = ()
+        path = ""
         for name in directory.split("/"):
             path = f"{path}/{name}" if path else name
-            found = self._decided.get(path)
+            found = self._known.get(path)
             if found is None:
-                found = self._last_match(path, name, above)
-                self._decided[path] = found
+                found = self._known[path] = self._matched(path, name, above)
             above = found
         return above
 
-    def _last_match(self, path: str, name: str, best: int) -> int:
-        """Return the greatest number of a pattern that matches `path`, or `best`."""
-        best = max(best, self._whole.get(path, _NONE), self._names.get(name, _NONE))
+    def _matched(self, path: str, name: str, above: Matched) -> Matched:
+        """Return the patterns that match a path whose parent directory matches `above`.
+
+        In order; those that change nothing when their turn comes are not among them.
+        """
+        own = [*self._whole.get(path, ()), *self._names.get(name, ())]
         for any_of, several in self._others:
-            if several[0][0] < best:
-                break
             if any_of.fullmatch(path):
-                for number, regex in several:
-                    if number > best and re.fullmatch(regex, path, re.DOTALL):
-                        return number
-        return best
+                own += [n for n, regex in several if re.fullmatch(regex, path, re.DOTALL)]
+        if not own:
+            return above
+        matched: list[int] = []
+        ignored = False
+        for number in sorted({*above, *own}):
+            keeps = self.patterns[number].keeps
+            if number in above or keeps is ignored:
+                matched.append(number)
+                ignored = not keeps
+        return tuple(matched)
 
 
 def _lines(text: str) -> Iterable[tuple[int, str]]:
@@ -200,12 +217,8 @@ def _is_name_anywhere(tokens: list[glob.Token]) -> bool:
     )
 
 
-Chunk = tuple[re.Pattern[str], list[tuple[int, str]]]
-
-
 def _chunks(numbered: list[tuple[int, str]]) -> list[Chunk]:
-    """Compile patterns, the last one first: one expression for several; each alone on need."""
-    numbered = numbered[::-1]
+    """Compile one expression for several patterns; each alone is compiled on need."""
     chunks: list[Chunk] = []
     for start in range(0, len(numbered), _AT_ONCE):
         some = numbered[start : start + _AT_ONCE]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +13,8 @@ from buildkit_py.core.draw import draw
 from buildkit_py.core.source import Source
 from buildkit_py.dockerfile import glob, ignore
 from buildkit_py.dockerfile.ignore import BadIgnorePattern, Patterns
+
+PEERS = Path(__file__).parents[2] / "fixtures" / "peers"
 
 
 def patterns(text: str) -> Patterns:
@@ -67,6 +72,8 @@ def patterns(text: str) -> Patterns:
         ("*.md\n!README*.md\nREADME-secret.md", "README.md", False),
         ("*.md\n!README*.md\nREADME-secret.md", "README-secret.md", True),
         ("a\n! /a/b", "a/b", False),
+        ("a/b\n!a", "a/b", True),
+        ("a\na/b\n!a", "a/b", False),
     ],
 )
 def test_a_path_is_ignored(text: str, path: str, ignored: bool) -> None:
@@ -100,7 +107,7 @@ def test_a_directory_is_walked_only_when_something_below_it_may_be_kept(
 
 
 def test_the_deciding_line_is_told() -> None:
-    decided = patterns("*.log\n# keep\n  !keep/**  \n").why("keep/a.log")
+    decided = patterns("keep\n# all of it\n  !keep/**  \n").why("keep/a.log")
 
     assert decided is not None
     assert (decided.span.text, decided.span.line, decided.keeps) == ("!keep/**", 3, True)
@@ -196,14 +203,19 @@ def slow_match(tokens: list[glob.Token], path: str) -> bool:
 
 
 def slow_ignores(lines: list[str], path: str) -> bool:
+    """Walk down to the path; a line that would change nothing is not looked at."""
     parts = path.split("/")
-    above = ["/".join(parts[: n + 1]) for n in range(len(parts))]
+    matched: set[int] = set()
     ignored = False
-    for line in lines:
-        text = line.removeprefix("!")
-        tokens = glob.tokenize(text, deep=True)
-        if any(slow_match(tokens, each) for each in above):
-            ignored = not line.startswith("!")
+    for depth in range(len(parts)):
+        at = "/".join(parts[: depth + 1])
+        above, matched, ignored = matched, set(), False
+        for number, line in enumerate(lines):
+            keeps = line.startswith("!")
+            tokens = glob.tokenize(line.removeprefix("!"), deep=True)
+            if number in above or (keeps is ignored and slow_match(tokens, at)):
+                matched.add(number)
+                ignored = not keeps
     return ignored
 
 
@@ -239,7 +251,7 @@ def test_forgetting_directories_changes_no_answer(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ignore, "_MOST_REMEMBERED", 2)
     read = patterns("a/b\n!a/b/c/d")
 
-    for _ in range(2):
+    for _ in range(3):
         asked = [read.ignores(path) for path in ("a/b/c/x", "a/b/c/d/x", "a/x/y/z", "b/c/d/e")]
         assert asked == [True, False, False, False]
 
@@ -256,3 +268,17 @@ def test_twenty_thousand_lines_are_read() -> None:
 
     assert read.ignores("dir19999/x.log")
     assert not read.ignores("dir19999/x.txt")
+
+
+def test_the_same_files_are_kept_as_by_buildkit() -> None:
+    """Recorded from docker 26.1: `COPY . /` of one tree under 150 random ignore files."""
+    recorded = json.loads((PEERS / "docker-26.1" / "dockerignore.json").read_text())
+    different = []
+    for case in recorded["cases"]:
+        read = patterns("\n".join(case["ignore"]))
+        kept = "".join("01"[not read.ignores(path)] for path in recorded["files"])
+        if kept != case["kept"]:
+            different.append(case["ignore"])
+
+    assert len(recorded["cases"]) == 150
+    assert different == []
