@@ -86,12 +86,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except Terminated:
+        print("\nterminated", file=sys.stderr)
+        return 143
     except BrokenPipeError:
         # Whoever read our output is gone: nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except Exception as error:  # the last resort: a report instead of a traceback
         return report_bug(error)
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP came: everything that runs is ended in order, as for Ctrl-C."""
+
+
+def end_in_order() -> None:
+    """Let SIGTERM and SIGHUP raise Terminated in the main thread, unless they are ignored."""
+    import signal
+
+    def stop(number: int, frame: object) -> None:
+        raise Terminated
+
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is signal.SIG_DFL:
+            signal.signal(each, stop)
 
 
 def report(error: BuildkitError) -> int:
@@ -156,6 +175,7 @@ def _build_anew(request: BuildRequest, sink: Sink) -> int:
     from buildkit_py.runtime.zygote import Zygote
 
     with Zygote.start(host) as zygote:
+        end_in_order()
         from buildkit_py.build.builder import build
 
         built = build(request, sink, host, zygote, run_dir=run)
