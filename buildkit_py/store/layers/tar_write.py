@@ -55,7 +55,11 @@ def header(
             records[key] = b"%d" % value
     for attribute, content in (xattrs or {}).items():
         records[b"SCHILY.xattr." + attribute] = content
-    block = _block(name, kind, mode, uid, gid, size, mtime, link, major, minor)
+    prefix = _prefix(name) if list(records) == [b"path"] else b""
+    if prefix:
+        records.clear()
+        name = name[len(prefix) + 1 :]
+    block = _block(name, kind, mode, uid, gid, size, mtime, link, major, minor, prefix)
     if not records:
         return block
     data = b"".join(_pax_record(key, records[key]) for key in sorted(records))
@@ -76,6 +80,7 @@ def _block(
     link: bytes = b"",
     major: int = 0,
     minor: int = 0,
+    prefix: bytes = b"",
 ) -> bytes:
     head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (
         _field(name),
@@ -85,9 +90,26 @@ def _block(
         size if size <= _LARGEST_12 else 0,
         mtime if 0 <= mtime <= _LARGEST_12 else 0,
     )
-    tail = b"%s%sustar\x0000%s%07o\0%07o\0" % (kind, _field(link), bytes(64), major, minor)
+    # Go leaves these two empty in the header of a PAX header.
+    devices = bytes(16) if kind == b"x" else b"%07o\0%07o\0" % (major, minor)
+    tail = b"%s%sustar\x0000%s%s%s" % (kind, _field(link), bytes(64), devices, prefix)
     checksum = sum(head) + sum(tail) + 8 * 0x20
     return (head + b"%06o\0 " % checksum + tail).ljust(BLOCK, b"\0")
+
+
+def _prefix(name: bytes) -> bytes:
+    """Return the part of a long name that goes into ustar's prefix, b"" where none fits.
+
+    As Go's splitUSTARPath: the last slash that leaves a prefix of 155 bytes at the most.
+    """
+    if not name.isascii():
+        return b""
+    end = min(len(name), 156)
+    if end == len(name) and name.endswith(b"/"):
+        end -= 1
+    slash = name.rfind(b"/", 0, end)
+    rest = len(name) - slash - 1
+    return name[:slash] if slash > 0 and 0 < rest <= 100 else b""
 
 
 def _field(text: bytes) -> bytes:
