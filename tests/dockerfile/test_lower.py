@@ -535,15 +535,15 @@ hint: write `/dst/`"""
 
 def test_an_undefined_variable_is_warned_of() -> None:
     expected = """\
-warning[dockerfile/undefined-variable]: the variable `VERISON` is not defined
+warning[dockerfile/undefined-variable]: the variable `VERZION` is not defined
  --> Dockerfile:3:7
   |
-3 | ENV a=$VERISON
+3 | ENV a=$VERZION
   |       ^^^^^^^^ expands to nothing
 
 hint: did you mean `VERSION`?"""
 
-    assert warnings("FROM x\nARG VERSION=1\nENV a=$VERISON") == expected
+    assert warnings("FROM x\nARG VERSION=1\nENV a=$VERZION") == expected
     assert warnings("FROM x\nARG V\nENV a=$V b=${W:-w} c=$$ d=$1") == ""
 
 

@@ -13,7 +13,7 @@ from tests.dockerfile.test_lower import check_promises
 WORDS = st.sampled_from(
     ["a", "/b", "$A", "${B:-c}", "${C?}", "'q'", '"$A"', "..", ".", "*", "[", "x/", "\\$", "80"]
 )
-FROMS = st.sampled_from(
+STARTS = st.sampled_from(
     ["FROM x", "FROM scratch", "FROM a AS b", "FROM $A AS a", "FROM b", "FROM x AS A", "FROM ${D}"]
 )
 INSTRUCTIONS = st.one_of(
@@ -43,7 +43,7 @@ INSTRUCTIONS = st.one_of(
     st.just('CMD ["c"]'),
     st.just("ENTRYPOINT e"),
 )
-FILES = st.lists(st.tuples(FROMS, st.lists(INSTRUCTIONS, max_size=5)), min_size=1, max_size=4).map(
+FILES = st.lists(st.tuples(STARTS, st.lists(INSTRUCTIONS, max_size=5)), min_size=1, max_size=4).map(
     lambda stages: "\n".join(
         line for start, body in [("ARG D=x", []), *stages] for line in (start, *body)
     )

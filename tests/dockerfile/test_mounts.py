@@ -140,7 +140,7 @@ def test_what_a_mount_reads_is_an_input() -> None:
         ("type=tmpfs,target=/a,size=big", "invalid value for `size`: `big`"),
         ("target=/a,ro=maybe", "invalid value for `readonly`: `maybe`"),
         ("target=/a,ro,rw", "`readonly` and `readwrite` contradict each other"),
-        ("target=/a,tagret=/b", "unexpected key `tagret`"),
+        ("target=/a,targit=/b", "unexpected key `targit`"),
         ("target", "`target` needs a value: `target=…`"),
         ("target=/", "invalid mount target `/`"),
         ("type=bind", "invalid mount target `/`"),
@@ -159,12 +159,12 @@ def test_a_wrong_mount_is_refused(written: str, message: str) -> None:
 
 def test_a_wrong_key_is_drawn_with_a_suggestion() -> None:
     assert (
-        complaint("FROM x\nRUN --mount=type=cache,tagret=/a true")
+        complaint("FROM x\nRUN --mount=type=cache,targit=/a true")
         == """\
-error[dockerfile/bad-mount]: unexpected key `tagret` in `--mount=type=cache,tagret=/a`
+error[dockerfile/bad-mount]: unexpected key `targit` in `--mount=type=cache,targit=/a`
  --> Dockerfile:2:5
   |
-2 | RUN --mount=type=cache,tagret=/a true
+2 | RUN --mount=type=cache,targit=/a true
   |     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 
 hint: did you mean `target`?"""

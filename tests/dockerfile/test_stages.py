@@ -121,15 +121,15 @@ hint: declare `ARG V` before the first FROM"""
 
 
 def test_an_undefined_argument_in_from_is_warned_of() -> None:
-    drawn = warnings("ARG VERSION=1\nARG OTHER\nFROM x$VERSIN$OTHER")
+    drawn = warnings("ARG VERSION=1\nARG OTHER\nFROM x$VERZIN$OTHER")
 
     assert (
         drawn
         == """\
-warning[dockerfile/undefined-variable]: the variable `VERSIN` is not defined
+warning[dockerfile/undefined-variable]: the variable `VERZIN` is not defined
  --> Dockerfile:3:6
   |
-3 | FROM x$VERSIN$OTHER
+3 | FROM x$VERZIN$OTHER
   |      ^^^^^^^^^^^^^^ expands to nothing
 
 hint: did you mean `VERSION`?"""
@@ -138,13 +138,13 @@ hint: did you mean `VERSION`?"""
 
 def test_a_target_that_is_not_there_is_corrected() -> None:
     assert (
-        complaint(THREE, target="biuld")
+        complaint(THREE, target="buildd")
         == """\
-error[dockerfile/unknown-target]: target stage `biuld` could not be found
+error[dockerfile/unknown-target]: target stage `buildd` could not be found
  --> --target:1:1
   |
-1 | biuld
-  | ^^^^^ no stage has this name
+1 | buildd
+  | ^^^^^^ no stage has this name
 
 hint: did you mean `build`?"""
     )
