@@ -138,12 +138,12 @@ hint: did you mean `VERSION`?"""
 
 def test_a_target_that_is_not_there_is_corrected() -> None:
     assert (
-        complaint(THREE, target="buildd")
+        complaint(THREE, target="buildz")
         == """\
-error[dockerfile/unknown-target]: target stage `buildd` could not be found
+error[dockerfile/unknown-target]: target stage `buildz` could not be found
  --> --target:1:1
   |
-1 | buildd
+1 | buildz
   | ^^^^^^ no stage has this name
 
 hint: did you mean `build`?"""
