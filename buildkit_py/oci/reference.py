@@ -61,6 +61,8 @@ def parse_reference(text: str) -> Reference:
     def bad(reason: str) -> BadReference:
         return BadReference(f"invalid image reference `{text}`: {reason}")
 
+    if len(text) == 64 and not text.strip("0123456789abcdef"):
+        raise bad("64 hexadecimal digits are an image id")
     rest, at, digest = text.partition("@")
     if at and not is_digest(digest):
         raise bad("a digest is `sha256:` and 64 hexadecimal digits")
@@ -77,15 +79,11 @@ def parse_reference(text: str) -> Reference:
     if not path:
         raise bad("the repository is missing")
     for part in path.split("/"):
-        if (
-            not part
-            or part.strip("._-") != part
-            or not _NAME.issuperset(part.translate(_SEPARATORS))
-        ):
+        if not _is_component(part):
             if part != part.lower():
                 raise bad("a repository name must be lower case")
             raise bad(f"invalid repository `{path}`")
-    if not registry.strip(".-:") or any(c.isspace() or c in "/@?#" for c in registry):
+    if not _is_registry(registry):
         raise bad(f"invalid registry `{registry}`")
     if len(path) > 255:
         raise bad("the repository is longer than 255 characters")
@@ -96,4 +94,34 @@ def parse_reference(text: str) -> Reference:
     return Reference(registry, path, tag or None, Digest(digest) if at else None)
 
 
-_SEPARATORS = {ord(c): None for c in "._-"}
+def _is_component(part: str) -> bool:
+    """Tell whether `part` is words of `_NAME`, divided by `.`, `_`, `__` or dashes."""
+    divider = ""
+    for character in part:
+        if character in "._-":
+            divider += character
+        elif character not in _NAME or divider.strip("-") not in ("", ".", "_", "__"):
+            return False
+        else:
+            divider = ""
+    return part[:1] in _NAME and divider == ""
+
+
+def _is_registry(text: str) -> bool:
+    """Tell whether `text` is HOST[:PORT]; an IPv6 address stands in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, "0"
+    if host.startswith("["):
+        inside = host[1:-1]
+        return host.endswith("]") and port.isdecimal() and _ADDRESS.issuperset(inside.lower())
+    words = host.split(".")
+    return (
+        text.isascii()
+        and port.isdecimal()
+        and all(word and word.strip("-") == word and _HOST.issuperset(word) for word in words)
+    )
+
+
+_ADDRESS = frozenset("0123456789abcdef:.")
+_HOST = _TAG - frozenset("_.")
