@@ -6,6 +6,7 @@ when it runs: a lazy import there would load the image's module.
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from buildkit_py.runtime.kernel import netlink
@@ -24,12 +25,14 @@ def configure(interface: Interface) -> None:
     """Bring up `lo` and the interface, which must be plugged already, with its default route.
 
     Raises NetlinkError; its errno is ENODEV where nothing was plugged.
-    Cost: 0.25 ms (measured).
+    Cost: 0.5 ms (measured).
     """
     try:
         index = socket.if_nametoindex(interface.name)
     except OSError as error:
-        raise netlink.NetlinkError(f"find the link `{interface.name}`", error.errno or 0) from error
+        raise netlink.NetlinkError(
+            f"find the link `{interface.name}`", error.errno or errno.ENODEV
+        ) from error
     with netlink.Netlink() as kernel:
         kernel.run(
             netlink.change_link(LOOPBACK_INDEX, what="lo", up=True),
