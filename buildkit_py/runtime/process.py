@@ -58,7 +58,7 @@ class Process:
         pidfd: int,
         netns: int,
         cleanup: Callable[[list[stubs.Stub]], None],
-        lost: Callable[[], HostError],
+        lost: Callable[[], BuildkitError],
     ) -> None:
         self.pid = pid
         self.pidfd = pidfd

@@ -1,11 +1,11 @@
 """The zygote: a small process with one thread, from which containers are cloned.
 
 A big process must not clone: its memory makes a fork slow (a 500 MB heap costs 30 ms), and its
-threads hold locks that the child would wait for, for ever. So a copy of the process is taken
-while it is young, and asked. This module is the asking side, `zygote_loop` the asked one.
+threads hold locks that the child would wait for, for ever. So a Python of its own, with nothing
+but the runtime in it, is asked. This module is the asking side, `zygote_loop` the asked one.
 
-    host = userns.enter()
-    with Zygote.start(host) as zygote:      # before threads and heavy imports
+    host = userns.enter()                   # before threads
+    with Zygote.start(host) as zygote:      # early, so that it is ready when it is needed
         with zygote.create(container, stdin=0, stdout=1, stderr=2) as process:
             process.start()
             print(process.wait().code)
@@ -18,23 +18,30 @@ every container, removes their cgroups, and ends.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import marshal
 import os
 import socket
+import sys
 import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from buildkit_py.core.errors import Bug, HostError
+from buildkit_py.core.errors import Bug, BuildkitError, HostError
 from buildkit_py.runtime import init, stubs, zygote_loop
 from buildkit_py.runtime.host import Host
-from buildkit_py.runtime.kernel import cgroups
+from buildkit_py.runtime.kernel import cgroups, mounts
+from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.plan import mount_points, plan
 from buildkit_py.runtime.process import Process, error_of, receive
 from buildkit_py.runtime.spec import Bind, Container, Overlay
 
 _INLINE_BYTES = 1 << 16
 """Longer requests travel in a memfd: a message must fit into the socket's buffer."""
+
+_KEPT = ("PATH", "LD_LIBRARY_PATH")
+"""What the zygote's Python may need of the environment to start at all."""
 
 
 class Zygote:
@@ -46,22 +53,36 @@ class Zygote:
         self._control = control
         self._lock = threading.Lock()
         self._gone = False
+        self._last_words: tuple[str, ...] = ()
 
     @classmethod
     def start(cls, host: Host) -> Zygote:
-        """Fork the zygote. Raises Bug when this process has threads already.
+        """Start the zygote; it gets ready (50 ms) while this process goes on with its work.
 
-        What dead owners left in cgroups is swept away first.
+        What dead owners left in cgroups is swept away first. Raises HostError.
         """
-        if len(os.listdir("/proc/self/task")) > 1:
-            raise Bug("the zygote must be started before any thread", code="bug/zygote-late")
         cgroups.sweep(host.cgroups)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
-        if pid == 0:
+        interpreter = _read_only_interpreter()
+        try:
+            pid = os.posix_spawn(
+                f"/proc/self/fd/{interpreter}",
+                _command(),
+                {name: os.environ[name] for name in _KEPT if name in os.environ},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+                    (os.POSIX_SPAWN_DUP2, 0, 1),
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), zygote_loop.CONTROL),
+                ],
+                setsid=True,  # Ctrl-C is for the process that asked us; it decides
+            )
+        except BaseException:
             ours.close()
-            zygote_loop.run(theirs, host)
-        theirs.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(interpreter)
+        ours.send(_pickled(host))
         return cls(host, ours, pid)
 
     def create(self, container: Container, *, stdin: int, stdout: int, stderr: int) -> Process:
@@ -139,9 +160,7 @@ class Zygote:
 
     def _ask(self, request: object, fds: Sequence[int]) -> socket.socket:
         """Send a request with a channel for its answers, and return our end of it."""
-        import pickle
-
-        data = pickle.dumps(request, protocol=5)
+        data = _pickled(request)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         memory = -1
         try:
@@ -178,15 +197,20 @@ class Zygote:
             raise error_of(body)
         return kind, body, fds
 
-    def _lost(self) -> HostError:
+    def _lost(self) -> BuildkitError:
         """The zygote is dead: reap it, remove what it left, and return what to raise."""
         with self._lock:
             if not self._gone:
                 self._gone = True
+                with contextlib.suppress(OSError):
+                    said = self._control.recv(1 << 13, socket.MSG_DONTWAIT).decode()
+                    self._last_words = tuple(said.splitlines())
                 self._control.close()
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(self.pid, 0)
                 cgroups.sweep(self.host.cgroups)
+        if self._last_words:
+            return Bug("the zygote failed", code="bug/zygote", notes=self._last_words)
         return HostError(
             "the process that containers are started from was killed",
             code="host/zygote-lost",
@@ -213,6 +237,67 @@ class Zygote:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _pickled(value: object) -> bytes:
+    import pickle
+
+    return pickle.dumps(value, protocol=5)
+
+
+def _command() -> list[str]:
+    """Return the zygote's command line: no site, no environment, our package's folder last."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    code = (
+        "import sys; sys.path.append(sys.argv[1]); "
+        "from buildkit_py.runtime.zygote_loop import main; main()"
+    )
+    return [os.path.realpath(sys.executable), "-I", "-S", "-X", "utf8", "-c", code, package]
+
+
+def _read_only_interpreter() -> int:
+    """Return a descriptor of Python's program that nobody can write through. CVE-2019-5736.
+
+    A program `#!/proc/self/exe` makes the kernel run the file that the cloned child was running:
+    the host's Python. With a descriptor of that, root in the container could overwrite it. So the
+    zygote runs from a read-only mount of that one file, or from a sealed copy in memory.
+    """
+    try:
+        return _read_only_mount()
+    except OSError:
+        return _sealed_copy()
+    except KernelError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
+            raise
+        return _sealed_copy()
+
+
+def _read_only_mount() -> int:
+    # /proc/self/exe itself leads to a mount of the namespace that this process was started in,
+    # and only a mount of our own can be cloned: the same file is looked up by its path.
+    fd = mounts.open_tree(os.readlink("/proc/self/exe"))
+    try:
+        if not os.path.samestat(os.fstat(fd), os.stat("/proc/self/exe")):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), sys.executable)
+        mounts.mount_setattr("", at=fd, set_=mounts.MOUNT_ATTR_RDONLY)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _sealed_copy() -> int:
+    fd = os.memfd_create("python", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        with open("/proc/self/exe", "rb") as program:
+            while os.sendfile(fd, program.fileno(), None, 1 << 30):
+                pass
+        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+        # What is open for writing cannot be executed.
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(fd)
 
 
 def _prepare_stubs(container: Container) -> str:

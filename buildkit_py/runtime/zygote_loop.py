@@ -16,6 +16,7 @@ import pickle
 import select
 import signal
 import socket
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -28,6 +29,9 @@ from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET
 from buildkit_py.runtime.network import interface
 from buildkit_py.runtime.plan import Plan
 from buildkit_py.runtime.spec import Limits
+
+CONTROL = 3
+"""The descriptor of the control socket."""
 
 _MOST_FDS = 64
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -43,22 +47,27 @@ class _Child:
     cgroup: cgroups.Cgroup | None = None
 
 
-def run(control: socket.socket, host: Host) -> NoReturn:
-    """Serve until the control socket ends. Never returns."""
-    code = 70
+def main() -> NoReturn:
+    """Serve until the control socket ends. Never returns. The first message is the Host."""
+    code, control = 70, None
     try:
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) > CONTROL:
+                with contextlib.suppress(OSError):  # the listing's own, closed by now
+                    os.close(int(name))
+        os.set_inheritable(CONTROL, False)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.setsid()  # Ctrl-C is for the process that asked us; it decides
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        os.close(null)
+        control = socket.socket(fileno=CONTROL)
+        host = pickle.loads(control.recv(1 << 16))
         gc.collect()
         gc.freeze()
         gc.disable()  # a collection in a child would copy every page it looks at
         _Loop(control, host).serve()
         code = 0
+    except BaseException:
+        # The asking process tells people; see Zygote._lost.
+        if control is not None:
+            _send(control, traceback.format_exc().encode()[-4000:])
     finally:
         os._exit(code)
 

@@ -211,3 +211,29 @@ def test_inserting_characters_into_a_terminal_is_impossible(inside: Inside) -> N
     """)
 
     assert out.strip() == "cat: can't open '/dev/tty': No such device or address"
+
+
+def test_the_hosts_python_cannot_be_overwritten(inside: Inside) -> None:
+    """CVE-2019-5736: `#!/proc/self/exe` runs the program that the container was cloned from.
+
+    Whoever holds that file must not be able to write through it: it stands on a mount of its own,
+    read-only.
+    """
+    out = inside("""
+        null = os.open("/dev/null", os.O_RDWR)
+        with open(f"{box.image}/evil", "w") as file:
+            file.write("#!/proc/self/exe\\n")
+        os.chmod(f"{box.image}/evil", 0o755)
+        with box.zygote.create(box.container("/evil"), stdin=null, stdout=null, stderr=null) as it:
+            for pid in (it.pid, box.zygote.pid):
+                held = os.open(f"/proc/{pid}/exe", os.O_PATH)
+                print(bool(os.fstatvfs(held).f_flag & os.ST_RDONLY))
+                try:
+                    os.open(f"/proc/self/fd/{held}", os.O_WRONLY)
+                except OSError as error:
+                    print("refused")
+            it.start()
+            print(it.wait().code)
+    """)
+
+    assert out.split() == ["True", "refused"] * 2 + ["127"]

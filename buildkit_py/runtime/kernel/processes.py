@@ -50,6 +50,9 @@ _setns = Call("setns", ctypes.c_int, ctypes.c_int)
 _prctl = Call("prctl", ctypes.c_int, _ulong, _ulong, _ulong, _ulong)
 _close_range = Call("close_range", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _keyctl = Call("keyctl", ctypes.c_int, ctypes.c_char_p, _ulong, _ulong, _ulong)
+_rt_sigaction = Call(
+    "rt_sigaction", ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t
+)
 _setresuid = Call("setresuid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _setresgid = Call("setresgid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _sethostname = libc.sethostname
@@ -140,12 +143,16 @@ def sethostname(name: str) -> None:
 def reset_signals() -> None:
     """Give every signal its default action and block none.
 
-    CPython ignores SIGPIPE and SIGXFSZ, and exec hands ignored signals on.
+    CPython ignores SIGPIPE and SIGXFSZ, glibc's posix_spawn ignores its own 32 and 33, and exec
+    hands ignored signals on.
     """
     for number in range(1, _LAST_SIGNAL + 1):
-        if number in (signal.SIGKILL, signal.SIGSTOP, 32, 33):  # 32 and 33 belong to glibc
+        if number in (signal.SIGKILL, signal.SIGSTOP):
             continue
-        signal.signal(number, signal.SIG_DFL)
+        if number in (32, 33):  # glibc does not let us: the bare call does
+            _rt_sigaction(number, bytes(32), None, 8)
+        else:
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

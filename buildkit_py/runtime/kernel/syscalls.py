@@ -32,7 +32,7 @@ _OLD = {
         "keyctl": 250,
         "setresuid": 117,
         "setresgid": 119,
-        "setgroups": 116,
+        "rt_sigaction": 13,
     },
     "aarch64": {
         "mount": 40,
@@ -48,7 +48,7 @@ _OLD = {
         "keyctl": 219,
         "setresuid": 147,
         "setresgid": 149,
-        "setgroups": 159,
+        "rt_sigaction": 134,
     },
 }
 _NEW = {
