@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Span
@@ -16,7 +17,7 @@ from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.config import with_path
 from buildkit_py.dockerfile.paths import clean
 from buildkit_py.dockerfile.request import LowerRequest, ResolvedImage
-from buildkit_py.dockerfile.stages import BadReference, Origin, Stages, undefined
+from buildkit_py.dockerfile.stages import SCRATCH, BadReference, Origin, Stages, undefined
 from buildkit_py.dockerfile.words import Expansion, expansion
 from buildkit_py.graph.ops import Base, Local, Op, Scratch
 from buildkit_py.graph.vertex import Input, Vertex
@@ -81,9 +82,12 @@ class Graph:
 class Chain:
     """One stage while its instructions are read.
 
+    root: the file system so far; base: the image at the bottom, None for scratch
+    layers: the vertices above the base, lowest first
     env: what RUN and expansions see: the image's environment and ARGs, the last one wins
     arguments: ARGs declared so far, with the value each had then; None without one
-    image_env and everything else of the image are in `config`
+    total, step: how many steps the stage counts, and how many have been
+    cmd_set: CMD stood in this stage; onbuild: the instruction at hand is a trigger
     """
 
     graph: Graph
@@ -108,8 +112,9 @@ class Chain:
     def cwd(self) -> str:
         return clean(self.config.working_dir)
 
-    def configure(self, **changes: object) -> None:
-        self.config = replace(self.config, **changes)  # type: ignore[arg-type]
+    def configure(self, **changes: Any) -> None:
+        """Replace fields of the container config."""
+        self.config = replace(self.config, **changes)
 
     def prefix(self) -> str:
         """Return `[stage 2/5] ` for the next step, as BuildKit counts them."""
@@ -180,7 +185,7 @@ class Chain:
             return self.graph.local_context(at)
         if origin.stage is not None:
             return self.graph.roots[origin.stage]
-        if origin.image == "scratch":
+        if origin.image == SCRATCH:
             return self.graph.scratch(at)
         platform = self.graph.request.platform
         return self.graph.image(origin.image, platform, origin.span, "", self.label)
@@ -204,70 +209,59 @@ class Chain:
 
 
 def begin(graph: Graph, index: int, below: Chain | None, *, total: int, named: bool) -> Chain:
-    """Start a stage: from the stage below, from its base image, or from nothing."""
+    """Start a stage: from the stage below, from its base image, or from nothing.
+
+    total: how many steps the stage counts; named: their names say of which stage they are
+    """
     stage = graph.stages[index]
-    word = stage.origin.image
-    platform = stage.platform or graph.request.platform
     if below is not None:
-        # ONBUILD is not inherited; the environment is, with the image's on top: so ENV wins
-        # over an ARG of the stage below.
-        return Chain(
-            graph,
-            stage.label,
-            index,
-            below.platform,
-            below.root,
-            below.base,
-            replace(below.config, on_build=()),
-            list(below.history),
-            list(below.layers),
-            below.env | _env(below.config.env),
-            dict(below.arguments),
-            below.author,
-            total,
-            named,
+        return replace(
+            below,
+            label=stage.label,
+            index=index,
+            # Triggers are not inherited. The environment is, with the image's on top: ENV wins
+            # over an ARG of the stage below.
+            config=replace(below.config, on_build=()),
+            env=below.env | _env(below.config.env),
+            arguments=dict(below.arguments),
+            history=list(below.history),
+            layers=list(below.layers),
+            total=total,
+            named=named,
+            step=0,
+            cmd_set=False,
         )
-    if stage.image == "scratch":
-        config = with_path(ContainerConfig(working_dir="/"))
-        return Chain(
-            graph,
-            stage.label,
-            index,
-            graph.request.platform,
-            graph.scratch(word.span),
-            None,
-            config,
-            [],
-            [],
-            _env(config.env),
-            {},
-            None,
-            total,
-            named,
-        )
-    base = graph.images[stage.image, platform]
-    config = with_path(replace(base.config.config, on_build=()))
-    if config.working_dir:
-        config = replace(config, working_dir=clean(config.working_dir))
+    platform = graph.request.platform
+    base = None
+    config = ContainerConfig(working_dir="/")
+    if stage.image != SCRATCH:
+        platform = stage.platform or platform
+        base = graph.images[stage.image, platform]
+        config = replace(base.config.config, on_build=())
+        if config.working_dir:
+            config = replace(config, working_dir=clean(config.working_dir))
+    config = with_path(config)
     chain = Chain(
-        graph,
-        stage.label,
-        index,
-        platform,
-        graph.scratch(word.span),
-        base,
-        config,
-        list(base.config.history),
-        [],
-        _env(config.env),
-        {},
-        base.config.author,
-        total,
-        named,
+        graph=graph,
+        label=stage.label,
+        index=index,
+        platform=platform,
+        root=graph.scratch(stage.origin.image.span),
+        base=base,
+        config=config,
+        history=list(base.config.history) if base else [],
+        layers=[],
+        env=_env(config.env),
+        arguments={},
+        author=base.config.author if base else None,
+        total=total,
+        named=named,
     )
-    prefix = chain.prefix()
-    if base.config.diff_ids:
-        chain.root = graph.image(stage.image, platform, stage.origin.span, prefix, stage.label)
+    if base is not None:
+        prefix = chain.prefix()
+        if base.config.diff_ids:
+            span = stage.origin.span
+            chain.root = graph.image(stage.image, platform, span, prefix, stage.label)
     return chain
 
 

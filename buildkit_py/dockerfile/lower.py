@@ -19,7 +19,7 @@ from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile import lower_metadata as metadata
 from buildkit_py.dockerfile.chain import Chain, Graph, begin
 from buildkit_py.dockerfile.lower_copy import lower_copy
-from buildkit_py.dockerfile.lower_run import CACHE_NAMESPACE, PROXIES, lower_run
+from buildkit_py.dockerfile.lower_run import PROXIES, lower_run
 from buildkit_py.dockerfile.request import (
     ImageRequest,
     Lowered,
@@ -49,7 +49,7 @@ __all__ = [
 COUNTED = (ast.Run, ast.Copy, ast.Add, ast.Workdir)
 """Instructions that count as steps, besides a FROM of an image."""
 
-UNDECLARED = (CACHE_NAMESPACE, "SOURCE_DATE_EPOCH")
+UNDECLARED = ("SOURCE_DATE_EPOCH",)
 """Build arguments that mean something without an ARG, besides proxies and BUILDKIT_*."""
 
 

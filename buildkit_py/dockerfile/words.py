@@ -18,7 +18,8 @@ Counterpart: moby/buildkit frontend/dockerfile/shell/lex.go.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -361,22 +362,16 @@ class _Lexer:
         return BadWord("missing `}` in `${`", start, len(self.text), label="no `}` follows")
 
 
-class _pattern_errors:
+@contextmanager
+def _pattern_errors(start: int, end: int) -> Iterator[None]:
     """Turn a bad pattern into a BadWord over the substitution."""
-
-    def __init__(self, start: int, end: int) -> None:
-        self.start = start
-        self.end = end
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, BadWildcard):
-            raise BadWord(
-                str(error),
-                self.start,
-                self.end,
-                label="in this pattern",
-                hint="only `*`, `?`, `\\`, `/` and `}` can be escaped in a pattern",
-            ) from None
+    try:
+        yield
+    except BadWildcard as error:
+        raise BadWord(
+            str(error),
+            start,
+            end,
+            label="in this pattern",
+            hint="only `*`, `?`, `\\`, `/` and `}` can be escaped in a pattern",
+        ) from None
