@@ -16,10 +16,10 @@ import pytest
 
 from tests.rootless import RootlessUser
 
-pytestmark = [pytest.mark.rootless]
+pytestmark = [pytest.mark.rootless, pytest.mark.kernel("tun")]
 
 STORY = ["-m", "tests.runtime.network.rootless_story"]
-HELPERS = ["pasta", "slirp4netns"]
+HELPERS = [pytest.param(each, marks=pytest.mark.peer(each)) for each in ("pasta", "slirp4netns")]
 
 
 @pytest.fixture

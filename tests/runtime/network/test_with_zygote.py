@@ -124,6 +124,8 @@ def test_root_runs_containers_in_a_private_network(folder: Path) -> None:
 
 
 @pytest.mark.rootless
+@pytest.mark.kernel("tun")
+@pytest.mark.peer("pasta")
 @pytest.mark.network
 def test_anybody_runs_containers_in_a_private_network(rootless_user: RootlessUser) -> None:
     done = rootless_user.run([rootless_user.python, "-c", PROGRAM, str(rootless_user.home)])
@@ -147,6 +149,8 @@ def test_killed_as_root_it_takes_everything_along(folder: Path) -> None:
 
 
 @pytest.mark.rootless
+@pytest.mark.kernel("tun")
+@pytest.mark.peer("pasta")
 def test_killed_as_anybody_it_takes_everything_along(rootless_user: RootlessUser) -> None:
     command = [rootless_user.python, "-c", PROGRAM, str(rootless_user.home), "wait"]
     with subprocess.Popen(
