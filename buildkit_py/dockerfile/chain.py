@@ -144,7 +144,7 @@ class Chain:
     def expansion(self, word: ast.Word) -> Expansion:
         """Expand a word with what this stage knows, and warn of names nobody declared."""
         result = expansion(word.text, self.env, escape=self.graph.escape, at=word.span)
-        self.warn_of_unset(result.unset, word.span)
+        self.warn_of_unset(result, word.span)
         return result
 
     def expand(self, word: ast.Word) -> str:
@@ -156,16 +156,17 @@ class Chain:
     def expand_body(self, heredoc: ast.Heredoc) -> str:
         """Expand the body of a heredoc: quotes mean nothing, and `\\` is always the escape."""
         result = expansion(heredoc.content, self.env, quotes=False, at=heredoc.span)
-        self.warn_of_unset(result.unset, heredoc.span)
+        self.warn_of_unset(result, heredoc.span)
         return result.text
 
-    def warn_of_unset(self, names: Sequence[str], at: Span) -> None:
-        for name in names:
+    def warn_of_unset(self, result: Expansion, at: Span) -> None:
+        for each in result.unset:
+            name = each.name
             if name not in self.arguments and (name[0].isalpha() or name[0] == "_"):
                 hint = did_you_mean(name, [*self.env, *self.arguments])
                 if hint is None and name in self.graph.stages.arguments:
                     hint = f"declare `ARG {name}` in this stage to bring it in"
-                self.graph.warnings.append(undefined(name, at, hint))
+                self.graph.warnings.append(undefined(name, each.at or at, hint))
 
     def check_above(self, origin: Origin | None, verb: str, flag: ast.Flag) -> None:
         """Raise BadReference when files are taken from a stage that is not built yet."""

@@ -173,10 +173,11 @@ def _stage(
     def expanded(text: str, span: Span) -> tuple[str, str | None]:
         result = expansion(text, arguments, escape=escape, at=span)
         hint = None
-        for name in result.unset:
+        for each in result.unset:
+            name = each.name
             hint = did_you_mean(name, arguments) or f"declare `ARG {name}` before the first FROM"
             if name not in declared:
-                warnings.append(undefined(name, span, hint))
+                warnings.append(undefined(name, each.at or span, hint))
         return result.text, hint
 
     word = origin.image

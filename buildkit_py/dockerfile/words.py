@@ -52,17 +52,26 @@ class BadWord(InputError):
 
 
 @dataclass(frozen=True, slots=True)
+class Unset:
+    """A name without a value, and where it stands if that is known."""
+
+    name: str
+    at: Span | None
+
+
+@dataclass(frozen=True, slots=True)
 class Expansion:
     """What became of a text.
 
     words: the same, split at blanks that are neither quoted nor escaped; empty words are dropped
-    used, unset: the names that had a value, and those that had none, in order of appearance
+    used: the names that had a value, in order of appearance
+    unset: the names that had none, and did not say what to do then, each with its first place
     """
 
     text: str
     words: tuple[str, ...]
     used: tuple[str, ...] = ()
-    unset: tuple[str, ...] = ()
+    unset: tuple[Unset, ...] = ()
 
 
 def expand(
@@ -108,21 +117,23 @@ def expansion(
     try:
         pieces = lexer.until("", raw=False, depth=0)
     except BadWord as error:
-        error.at = _place(text, error, at)
+        error.at = _place(text, error.start, error.end, at)
         raise
     return Expansion(
         "".join(piece for piece, _ in pieces),
         _split(pieces),
         tuple(lexer.used),
-        tuple(lexer.unset),
+        tuple(
+            Unset(name, _place(text, start, end, at)) for name, (start, end) in lexer.unset.items()
+        ),
     )
 
 
-def _place(text: str, error: BadWord, at: Span | None) -> Span | None:
-    """Return the fault's place: exact, or the whole word where it runs over a continuation."""
+def _place(text: str, start: int, end: int, at: Span | None) -> Span | None:
+    """Return the place of a part: exact, or the whole word where it runs over a continuation."""
     if at is None or at.text != text:
         return at
-    return at.source.span(at.start + error.start, at.start + max(error.end, error.start + 1))
+    return at.source.span(at.start + start, at.start + max(end, start + 1))
 
 
 @lru_cache(maxsize=64)
@@ -166,7 +177,7 @@ class _Lexer:
         self.quotes = quotes
         self.at = 0
         self.used: dict[str, None] = {}
-        self.unset: dict[str, None] = {}
+        self.unset: dict[str, tuple[int, int]] = {}
         self.put_in = 0
 
     def until(self, stop: str, *, raw: bool, depth: int, opened: int = 0) -> list[Piece]:
@@ -263,7 +274,8 @@ class _Lexer:
         self.at = end
         return text[start:end]
 
-    def value(self, name: str, *, may_be_unset: bool = False) -> str | None:
+    def value(self, name: str, start: int, *, may_be_unset: bool = False) -> str | None:
+        """Look a name up; the substitution began at `start` and has been read."""
         value = self.get(name)
         if value is not None:
             self.used[name] = None
@@ -275,7 +287,7 @@ class _Lexer:
                     len(self.text),
                 )
         elif not may_be_unset:
-            self.unset[name] = None
+            self.unset.setdefault(name, (start, self.at))
         return value
 
     def dollar(self, depth: int) -> str:
@@ -284,7 +296,7 @@ class _Lexer:
         self.at += 1
         if text[self.at : self.at + 1] != "{":
             name = self.name()
-            return (self.value(name) or "") if name else "$"
+            return (self.value(name, start) or "") if name else "$"
         self.at += 1
         if depth >= DEEPEST:
             raise BadWord(f"more than {DEEPEST} substitutions inside one another", start, self.at)
@@ -302,7 +314,7 @@ class _Lexer:
         operator = text[self.at : self.at + 1]
         self.at += 1
         if operator == "}":
-            return self.value(name) or ""
+            return self.value(name, start) or ""
         if not operator:
             raise self.unclosed(start)
         if operator == "/":
@@ -324,7 +336,7 @@ class _Lexer:
                 hint="use one of `:-`, `:+`, `:?`, `#`, `%` and `/`, or expand it in a RUN",
             )
         word = self.joined("}", raw=False, start=start, depth=depth)
-        value = self.value(name, may_be_unset=True)
+        value = self.value(name, start, may_be_unset=True)
         missing = value is None or (empty_too and value == "")
         if operator == "-":
             return word if missing else value or ""
@@ -344,7 +356,7 @@ class _Lexer:
         pattern = self.joined("}", raw=True, start=start, depth=depth)
         longest = pattern.startswith(operator)
         pattern = pattern[longest:]
-        value = self.value(name) or ""
+        value = self.value(name, start) or ""
         trim = trim_prefix if operator == "#" else trim_suffix
         with _pattern_errors(start, self.at):
             return trim(pattern, value, longest=longest)
@@ -354,7 +366,7 @@ class _Lexer:
         self.at += everywhere
         pattern = self.joined("/", raw=True, start=start, depth=depth)
         replacement = self.joined("}", raw=True, start=start, depth=depth)
-        value = self.value(name) or ""
+        value = self.value(name, start) or ""
         with _pattern_errors(start, self.at):
             return replace(pattern, replacement, value, everywhere=everywhere)
 

@@ -547,6 +547,20 @@ hint: did you mean `VERSION`?"""
     assert warnings("FROM x\nARG V\nENV a=$V b=${W:-w} c=$$ d=$1") == ""
 
 
+def test_an_undefined_variable_in_a_heredoc_is_marked_there() -> None:
+    text = "FROM x\nCOPY <<conf /etc/\nlisten 80\nhost $host\nconf"
+
+    assert (
+        warnings(text)
+        == """\
+warning[dockerfile/undefined-variable]: the variable `host` is not defined
+ --> Dockerfile:4:6
+  |
+4 | host $host
+  |      ^^^^^ expands to nothing"""
+    )
+
+
 def test_a_global_argument_that_was_not_brought_in_is_warned_of() -> None:
     drawn = warnings("ARG VERSION=1\nFROM x\nENV a=$VERSION")
 

@@ -127,10 +127,10 @@ def test_an_undefined_argument_in_from_is_warned_of() -> None:
         drawn
         == """\
 warning[dockerfile/undefined-variable]: the variable `VERZIN` is not defined
- --> Dockerfile:3:6
+ --> Dockerfile:3:7
   |
 3 | FROM x$VERZIN$OTHER
-  |      ^^^^^^^^^^^^^^ expands to nothing
+  |       ^^^^^^^ expands to nothing
 
 hint: did you mean `VERSION`?"""
     )

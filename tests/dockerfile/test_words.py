@@ -125,10 +125,16 @@ def test_values_are_split_but_quoted_ones_are_not(text: str, words: tuple[str, .
 
 
 def test_names_that_had_a_value_and_names_that_had_none_are_told() -> None:
-    told = expansion("$a ${x} ${y:-$z} ${v#$q} '$quoted'", ENV)
+    text = "$a ${x} ${y:-$z} ${v#$q} '$quoted' $x ${r%w}"
+    told = expansion(text, ENV, at=Source("f", text).span(0, len(text)))
 
     assert told.used == ("a", "v")
-    assert told.unset == ("x", "z", "q")
+    assert [(each.name, each.at.text) for each in told.unset if each.at] == [
+        ("x", "${x}"),
+        ("z", "$z"),
+        ("q", "$q"),
+        ("r", "${r%w}"),
+    ]
 
 
 @pytest.mark.parametrize(
