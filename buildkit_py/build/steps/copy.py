@@ -19,6 +19,8 @@ from buildkit_py.build.modes import apply_mode
 from buildkit_py.build.tree import EVERYTHING, Entry, Filter, Match, clean, find, walk, where
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
+from buildkit_py.store.layers.marks import OWNER
+from buildkit_py.store.layers.merged import owner_of
 
 _CHUNK = 1 << 30
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -63,7 +65,7 @@ class Copier:
 
     owner: of everything copied and of new parents; None keeps the source's
     chmod: as `--chmod` has it, "" keeps the source's
-    single_id: owners cannot be set (one id is mapped)
+    single_id: owners cannot be set (one id is mapped), they are recorded in an attribute
     notices: what people should know, such as a socket that was left out
     """
 
@@ -71,7 +73,6 @@ class Copier:
     owner: Owner | None
     chmod: str = ""
     single_id: bool = False
-    set_owner: Callable[[int, int, int], None] | None = None
     stop: Callable[[], bool] = lambda: False
     notices: list[str] = field(default_factory=list)
     linked: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -270,6 +271,9 @@ class Copier:
     def _ids(self, entry: Entry) -> tuple[int, int]:
         if self.owner is not None:
             return self.owner.uid, self.owner.gid
+        if self.single_id:
+            path = os.fsencode(f"/proc/self/fd/{entry.parent}/{entry.name}")
+            return owner_of(path, entry.stat, single_id=True)
         return entry.stat.st_uid, entry.stat.st_gid
 
     def _mode(self, entry: Entry) -> int:
@@ -288,8 +292,8 @@ class Copier:
                     code="build/owner-not-mapped",
                     hint="the user's range of subordinate ids is too small for this id",
                 ) from None
-        elif self.set_owner is not None and (uid, gid) != (0, 0):
-            self.set_owner(fd, uid, gid)
+        elif (uid, gid) != (0, 0):
+            os.setxattr(fd, OWNER, b"%d:%d" % (uid, gid))
         # A change of owner clears set-id bits and file capabilities, so they come after it.
         os.fchmod(fd, self._mode(entry))
         for name, value in attributes(entry):
