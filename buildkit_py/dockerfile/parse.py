@@ -79,13 +79,14 @@ def parse_instruction(
 
 
 def source_of(name: str, data: bytes) -> Source:
-    """Return the source of a file as read; bytes that are not UTF-8 survive as surrogates.
+    """Return the source of a file as read, without a byte order mark.
 
+    Bytes that are not UTF-8 survive as surrogates.
     Raises FileTooLarge, so callers need to read only MOST_FILE_BYTES and one byte more.
     """
     if len(data) > MOST_FILE_BYTES:
         raise FileTooLarge(name)
-    return Source(name, data.decode("utf-8", "surrogateescape"))
+    return Source(name, data.decode("utf-8", "surrogateescape").removeprefix(BOM))
 
 
 def _read(
@@ -148,4 +149,4 @@ def _wrong_start(
     if instructions:
         return NoStage(instructions[-1].keyword.span)
     last = source.text.rfind("\n", 0, -1) + 1
-    return NoInstructions(source.span(last, len(source.text.rstrip("\n"))))
+    return NoInstructions(source.span(last, len(source.text.removesuffix("\n"))))
