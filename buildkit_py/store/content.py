@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from buildkit_py.core.digest import Digest, hasher, is_digest
-from buildkit_py.core.errors import RemoteError, StateError
+from buildkit_py.core.errors import HostError, RemoteError, StateError
 from buildkit_py.core.files import sync_folder
 from buildkit_py.oci.image import MOST_METADATA_BYTES
 from buildkit_py.store.session import Session
@@ -140,8 +140,15 @@ class Writer:
         self._hash.update(data)
         self.size += len(data)
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise HostError(
+                f"cannot write to the store: {error.strerror}",
+                code="store/cannot-write",
+                hint="free some space, or choose another state root with `--root`",
+            ) from error
 
     def commit(self, expected: Digest | None = None, size: int | None = None) -> Blob:
         """Give the blob its name, and return it; raise DigestMismatch and store nothing.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 
 from buildkit_py.core.digest import Digest, sha256
-from buildkit_py.core.errors import StateError
+from buildkit_py.core.errors import HostError, StateError
 from buildkit_py.store.content import DigestMismatch, MissingBlob
 from buildkit_py.store.store import Store
 
@@ -92,3 +94,17 @@ def test_missing_content_is_named(store: Store) -> None:
 def test_what_is_no_digest_is_no_path(store: Store, digest: str) -> None:
     with pytest.raises(StateError):
         store.content.path(Digest(digest))
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(store: Store) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(HostError, match="File too large"):
+            store.content.put(bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+    assert os.listdir(store.session.directory) == ["lock"]

@@ -351,8 +351,8 @@ def _record(records: dict[bytes, bytes], key: bytes, field_: bytes) -> int:
 
 
 def _decimal(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 19:
-        raise BadLayer(f"`{_shown(text)}` is no number")
+    if not text.isdigit() or len(text) > 19 or int(text) > _MOST_SIZE:
+        raise BadLayer(f"`{_shown(text)}` is no possible number")
     return int(text)
 
 

@@ -136,6 +136,8 @@ ATTACKS = [
     refused("PAX length enormous", pax([], raw=b"9" * 4000 + b" path=x\n"), file("x")),
     refused("PAX without key", pax([], raw=b"5 =x\n"), file("x")),
     refused("PAX length zero", pax([], raw=b"0 a=b\n"), file("x")),
+    refused("time beyond all time", pax([(b"mtime", b"9" * 19)]), file("x")),
+    refused("time is no number", pax([(b"mtime", b"1.x")]), file("x")),
     refused("negative size", raw_header(b"x", b"0", size=b"\xff" * 12)),
     refused("size above 2^63", raw_header(b"x", b"0", size=b"\x80" + b"\xff" * 11)),
     refused("PAX size not a number", pax([(b"size", b"-1")]), file("x")),
