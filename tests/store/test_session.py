@@ -82,13 +82,13 @@ while True:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("round", range(12))
+@pytest.mark.parametrize("round", range(8))
 def test_killed_at_any_moment_the_store_works(round: int, tmp_path: Path) -> None:
     root = tmp_path / "root"
     process = start(root, WORK)
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(0.02 + 0.013 * round)
+    time.sleep(0.02 + 0.02 * round)
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()

@@ -57,7 +57,7 @@ def damaged(changes: list[tuple[int, int, bytes]]) -> bytes:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(CHANGES)
 def test_damaged_headers_do_no_harm(changes: list[tuple[int, int, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder_:
