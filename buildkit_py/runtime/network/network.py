@@ -16,7 +16,8 @@ import socket
 import threading
 from collections import deque
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Literal
+from typing import Protocol as Seam
 
 from buildkit_py.core.dirs import ensure_private
 from buildkit_py.core.errors import Bug, HostError
@@ -25,11 +26,13 @@ from buildkit_py.runtime.network import resolve, subnets
 from buildkit_py.runtime.network.helper import Helper
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
 from buildkit_py.runtime.network.nat import Nat
+from buildkit_py.runtime.network.publish import Bound, Port, Protocol, Proxy
 from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable, Uplink, Zygote
 from buildkit_py.runtime.spec import Interface
 
 BRIDGE = "bridge"
 UPLINK = "uplink"
+DNS_PORT = 53
 
 _MODULES = "the kernel modules bridge, veth, tun and nf_tables (with nft_masq) are needed"
 _PERMISSION = "the capability CAP_NET_ADMIN is needed"
@@ -43,7 +46,7 @@ _UNAVAILABLE = {
 """What the kernel says where it gives us no network at all, and what would help."""
 
 
-class Host(Protocol):
+class Host(Seam):
     """What the network must know about this machine; runtime's host facts satisfy it."""
 
     @property
@@ -83,6 +86,7 @@ class Network:
         self._plugged = 0
         self._free: deque[str] = deque()
         self._notices: list[str] = []
+        self._forwarder: Proxy | None = None
 
     @classmethod
     def open(cls, host: Host, zygote: Zygote, *, run_dir: str, purpose: str) -> Network:
@@ -103,7 +107,9 @@ class Network:
 
     @property
     def nameserver(self) -> str:
-        """The uplink's forwarder of DNS questions, "" without one."""
+        """A forwarder of DNS questions, for a host whose nameserver is on its loopback, or ""."""
+        if self._forwarder is not None and self._subnet is not None:
+            return self._subnet.gateway
         return self._uplink.nameserver if self._uplink else ""
 
     @property
@@ -212,7 +218,7 @@ class Network:
         if self._closed:
             raise Bug(f"the network of this {self.purpose} is closed")
         ensure_private(self._run_dir)
-        for_links, for_tables, for_events = self._enter_by_descriptors()
+        for_links, for_tables, for_events, *doors = self._enter_by_descriptors()
         self._kernel = netlink.Netlink(for_links)
         self._tables = nfnetlink.Nftables(for_tables)
         resolver = resolve.host_resolver()
@@ -233,18 +239,42 @@ class Network:
             self._join(nat.subnet)
         self._notices += self._uplink.notices
         self._make_bridge(self._subnet, self._uplink.mtu)
+        if not self._host.rootless:
+            self._forward_questions(self._subnet, resolver, doors)
         self._free.extend(self._subnet.container_addresses())
 
-    def _enter_by_descriptors(self) -> tuple[socket.socket, socket.socket, socket.socket]:
-        """Have the namespace made, with sockets for links, tables and events in it."""
+    def _enter_by_descriptors(self) -> list[socket.socket]:
+        """Have the namespace made, with sockets in it: links, tables, events, UDP, TCP."""
         kinds = (socket.NETLINK_ROUTE, nfnetlink.NETLINK_NETFILTER, socket.NETLINK_ROUTE)
-        specs = [(socket.AF_NETLINK, socket.SOCK_RAW, kind) for kind in kinds]
+        specs = [(int(socket.AF_NETLINK), int(socket.SOCK_RAW), kind) for kind in kinds]
+        doors = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        specs += [(int(socket.AF_INET), int(kind | socket.SOCK_NONBLOCK), 0) for kind in doors]
         try:
             self._netns_fd, made = self._zygote.new_network_namespace(specs)
         except HostError as error:
             raise NetworkUnavailable(error.message, hint=error.hint) from error
-        links, tables, events = (socket.socket(fileno=fd) for fd in made)
-        return links, tables, events
+        return [socket.socket(fileno=fd) for fd in made]
+
+    def _forward_questions(
+        self, subnet: subnets.Subnet, resolver: resolve.Resolver, doors: list[socket.socket]
+    ) -> None:
+        """Answer at the gateway for a nameserver on the host's loopback, as helpers do.
+
+        doors: a UDP and a TCP socket of the namespace
+        """
+        server = resolve.on_loopback(resolver.nameservers)
+        if not server or resolve.reachable(resolver.nameservers):
+            for door in doors:
+                door.close()
+            return
+        self._forwarder = Proxy(self._zygote)
+        protocols: tuple[Protocol, ...] = ("udp", "tcp")
+        for protocol, door in zip(protocols, doors, strict=True):
+            door.bind((subnet.gateway, DNS_PORT))
+            if protocol == "tcp":
+                door.listen()
+            bound = Bound(Port(DNS_PORT, protocol=protocol), DNS_PORT, (door,))
+            self._forwarder.carry(bound, server)
 
     def _translate(self, subnet: subnets.Subnet) -> None:
         """Hide the containers behind the address of a helper's link, which knows no other."""
@@ -314,12 +344,15 @@ class Network:
         )
 
     def _close(self) -> None:
+        forwarder, self._forwarder = self._forwarder, None
         uplink, self._uplink = self._uplink, None
         kernel, self._kernel = self._kernel, None
         tables, self._tables = self._tables, None
         self._subnet = None
         self._free.clear()
         try:
+            if forwarder is not None:
+                forwarder.close()
             if uplink is not None:
                 uplink.close()
         finally:

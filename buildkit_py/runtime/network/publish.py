@@ -221,7 +221,8 @@ class Proxy:
     It is started by the first `carry`, ends with `close`, and dies with this process.
     """
 
-    def __init__(self, zygote: Zygote, netns_fd: int) -> None:
+    def __init__(self, zygote: Zygote, netns_fd: int = -1) -> None:
+        """netns_fd: the namespace that it makes its connections in; -1 is the host's."""
         self._zygote = zygote
         self._netns_fd = netns_fd
         self._lock = threading.Lock()

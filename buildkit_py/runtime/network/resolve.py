@@ -74,6 +74,17 @@ def reachable(nameservers: Sequence[str]) -> list[str]:
     return found
 
 
+def on_loopback(nameservers: Sequence[str]) -> str:
+    """Return the first IPv4 nameserver on the loopback, "" where there is none."""
+    for text in nameservers:
+        try:
+            if ipaddress.IPv4Address(text).is_loopback:
+                return text
+        except ValueError:
+            continue
+    return ""
+
+
 def host_resolver(path: str = RESOLV_CONF, resolved: str = RESOLVED_CONF) -> Resolver:
     """Read the host's resolver; behind systemd-resolved's stub, the servers that it asks itself."""
     resolver = parse(_read(path))

@@ -2,13 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from buildkit_py.runtime.network.network import Network
 from tests.runtime.network.people import Container, Inhabitant, Machine, plugged
+
+LOOPBACK_NAMESERVER = "127.0.7.53"
+ANSWER = "198.51.100.7"
+
+
+@pytest.fixture
+def loopback_nameserver() -> Iterator[None]:
+    """A nameserver on the host's loopback that gives one answer to everything."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind((LOOPBACK_NAMESERVER, 53))
+
+        def answer() -> None:
+            while True:
+                question, client = server.recvfrom(512)
+                if not question:
+                    return
+                header = question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0"
+                record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(ANSWER)
+                server.sendto(header + question[12:] + record, client)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", (LOOPBACK_NAMESERVER, 53))
+        thread.join()
+
+
+def with_resolv_conf(folder: Path, command: Sequence[str]) -> list[str]:
+    """Return the command that runs `command` where only `loopback_nameserver` is a nameserver."""
+    path = folder / "resolv.conf"
+    path.write_text(f"nameserver {LOOPBACK_NAMESERVER}\n")
+    bind = 'mount --bind "$1" /etc/resolv.conf; shift; exec "$@"'
+    alone = ["unshare", "--mount", "--propagation=private", "sh", "-euc", bind, "sh"]
+    return [*alone, str(path), *command]
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import select
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.rootless import RootlessUser
+from tests.runtime.network.conftest import ANSWER, with_resolv_conf
 
 pytestmark = [pytest.mark.rootless, pytest.mark.kernel("tun")]
 
@@ -95,46 +95,15 @@ def test_without_a_helper_or_a_tun_device_the_network_is_unavailable(
     assert last == f"buildkit_py.runtime.network.uplink.NetworkUnavailable: {message}"
 
 
-LOOPBACK_NAMESERVER = "127.0.7.53"
-ANSWER = "198.51.100.7"
-
-
-@pytest.fixture
-def loopback_nameserver() -> Iterator[None]:
-    """A nameserver on the host's loopback that gives one answer to everything."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind((LOOPBACK_NAMESERVER, 53))
-
-        def answer() -> None:
-            while True:
-                question, client = server.recvfrom(512)
-                if not question:
-                    return
-                header = question[:2] + b"\x81\x80\0\1\0\1\0\0\0\0"
-                record = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4" + socket.inet_aton(ANSWER)
-                server.sendto(header + question[12:] + record, client)
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        yield
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-            last.sendto(b"", (LOOPBACK_NAMESERVER, 53))
-        thread.join()
-
-
 @pytest.mark.root
 @pytest.mark.parametrize("program", HELPERS)
 def test_a_nameserver_on_the_hosts_loopback_is_asked_through_the_helper(
     rootless_user: RootlessUser, loopback_nameserver: None, program: str
 ) -> None:
-    resolv_conf = rootless_user.folder / "resolv.conf"
-    resolv_conf.write_text(f"nameserver {LOOPBACK_NAMESERVER}\n")
     command = rootless_user.command([rootless_user.python, *STORY, program, "ask"])
-    bind = 'mount --bind "$1" /etc/resolv.conf; shift; exec "$@"'
 
     done = subprocess.run(
-        ["unshare", "--mount", "--propagation=private", "sh", "-euc", bind, "sh"]
-        + [str(resolv_conf), *command],
+        with_resolv_conf(rootless_user.folder, command),
         env=rootless_user.environment,
         cwd=rootless_user.home,
         capture_output=True,

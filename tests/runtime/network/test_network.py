@@ -19,6 +19,7 @@ from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import nat, resolve
 from buildkit_py.runtime.network.network import Network
+from tests.runtime.network.conftest import ANSWER, with_resolv_conf
 from tests.runtime.network.people import PROJECT, Container, Refused
 
 pytestmark = [pytest.mark.root]
@@ -342,3 +343,32 @@ def test_without_permission_the_network_is_unavailable_and_says_so_each_time(
     assert lines[0] == lines[1]
     assert lines[0].startswith("host cannot ")
     assert lines[0].endswith("Operation not permitted (EPERM)")
+
+
+def test_a_nameserver_on_the_hosts_loopback_is_asked_through_the_gateway(
+    loopback_nameserver: None, tmp_path: Path
+) -> None:
+    script = (
+        "import sys\n"
+        "from buildkit_py.runtime.network import resolve\n"
+        "from buildkit_py.runtime.network.network import Network\n"
+        "from tests.runtime.network.people import Inhabitant, Machine, plugged\n"
+        "zygote = Inhabitant()\n"
+        "with Network.open(Machine(), zygote, run_dir=sys.argv[1], purpose='') as network:\n"
+        "    container = plugged(network, Inhabitant())\n"
+        "    forwarder = network.nameserver\n"
+        "    text, notices = resolve.resolv_conf(resolve.host_resolver(), forwarder=forwarder)\n"
+        "    print(text == f'nameserver {container.interface.gateway}\\n', *notices)\n"
+        "    print(*container.ask(forwarder, 'name.example'))\n"
+    )
+
+    done = subprocess.run(
+        with_resolv_conf(tmp_path, [sys.executable, "-c", script, str(tmp_path / "run")]),
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        timeout=60,
+    )
+
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["True", ANSWER]
