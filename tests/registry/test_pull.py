@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +24,7 @@ from buildkit_py.registry.pull import pull, resolve
 from tests.registry.conftest import Store
 from tests.registry.samples import AMD64, ARM64, Sample, digest_of, image, index
 from tests.registry.servers import Asked, Handle, Reply, Server, push, ranged, serve
+from tests.rootless import TREE
 
 BIG = os.urandom(1_500_000)
 
@@ -389,3 +394,44 @@ def test_too_many_requests_is_an_error_of_its_own(store: Store) -> None:
         pulled(store, server.address)
 
     assert caught.value.code == "registry/too-many-requests"
+
+
+PULL = """
+import sys
+from buildkit_py.oci.platform import parse_platform
+from buildkit_py.oci.reference import parse_reference
+from buildkit_py.registry.pull import pull
+from buildkit_py.store.store import Store
+with Store.open(sys.argv[1], overlay="copy") as store:
+    pull(parse_reference(sys.argv[2]), parse_platform("linux/amd64"), store)
+"""
+
+
+def test_ctrl_c_ends_a_pull_that_waits_for_a_silent_registry(tmp_path: Path) -> None:
+    sample = image(b"one", b"two")
+    asked, silent = threading.Event(), threading.Event()
+    honest = serve(sample)
+
+    def handle(request: Asked) -> Reply:
+        if request.path.endswith(tuple(sample.layers)):
+            asked.set()
+            silent.wait(60)
+        return honest(request)
+
+    with Server(handle) as server:
+        root = str(tmp_path / "pulled")
+        child = subprocess.Popen(
+            [sys.executable, "-c", PULL, root, f"{server.address}/a:1"],
+            cwd=TREE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            assert asked.wait(30)
+            child.send_signal(signal.SIGINT)
+            _, complaint = child.communicate(timeout=20)
+        finally:
+            silent.set()
+            child.kill()
+
+    assert b"KeyboardInterrupt" in complaint
+    assert list((tmp_path / "pulled/tmp").iterdir()) == []
