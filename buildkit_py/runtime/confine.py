@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import capabilities, processes, seccomp
-from buildkit_py.runtime.setup import Workspace
+from buildkit_py.runtime.setup import Workspace, bind_fd
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,10 @@ class NewSession:
         processes.control_terminal(slave)
         if self.uid:
             os.fchown(slave, self.uid, -1)
+        # By descriptor: a path in /dev might be the image's by now (CVE-2025-52565).
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        place = os.open("console", flags, 0o600, dir_fd=work.dev)
+        bind_fd(slave, place)
         for fd in (0, 1, 2):
             os.dup2(slave, fd)
         os.close(slave)

@@ -43,6 +43,7 @@ def run_child(
     operation = "start"
     try:
         processes.die_with_parent()
+        os.umask(0)  # modes are meant as they are written; the plan sets the program's umask
         for number, fd in enumerate(stdio):
             os.dup2(fd, number)
         for fd in join:

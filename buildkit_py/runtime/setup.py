@@ -12,6 +12,7 @@ dev) is kept by descriptor and never looked up again.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from buildkit_py.runtime.kernel.mounts import (
 )
 from buildkit_py.runtime.kernel.paths import open_beneath
 from buildkit_py.runtime.kernel.processes import sethostname
+from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.stubs import Stub, open_place
 
 _PLAIN = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
@@ -157,7 +159,15 @@ class MountProc:
         return "mount proc on /proc"
 
     def run(self, work: Workspace) -> None:
-        work.proc = _mount_new("proc", (("source", "proc"),), _PLAIN)
+        try:
+            work.proc = _mount_new("proc", (("source", "proc"),), _PLAIN)
+        except KernelError as error:
+            if error.errno == errno.EPERM:
+                error.hint = (
+                    "a container around us hides parts of /proc, and so forbids a fresh one; "
+                    "start it with --security-opt systempaths=unconfined"
+                )
+            raise
         _attach(work.proc, _own_directory(work, "proc"))
 
 
@@ -252,7 +262,7 @@ class MountDev:
         if not self.make_nodes:
             for name, major, minor in NODES:
                 node = _open_device(f"/dev/{name}", major, minor)
-                _bind_fd(node, os.open(name, _PLACE, dir_fd=dev))
+                bind_fd(node, os.open(name, _PLACE, dir_fd=dev))
                 os.close(node)
         work.null = host_null
         terminals: tuple[tuple[str, str | None], ...] = (
@@ -283,7 +293,7 @@ def _open_device(path: str, major: int, minor: int) -> int:
     return fd
 
 
-def _bind_fd(source: int, place: int) -> None:
+def bind_fd(source: int, place: int) -> None:
     """Bind what a descriptor refers to."""
     clone = mounts.open_tree("", at=source)
     try:
@@ -406,13 +416,13 @@ class MaskPaths:
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 if not stat.S_ISDIR(os.fstat(place).st_mode):
-                    _bind_fd(work.null, place)
+                    bind_fd(work.null, place)
                 elif work.empty < 0:
                     options = (("source", "tmpfs"), ("mode", "755"), ("nr_inodes", "2"))
                     work.empty = _mount_new("tmpfs", options, _PLAIN | MOUNT_ATTR_RDONLY)
                     _attach(work.empty, place)
                 else:
-                    _bind_fd(work.empty, place)
+                    bind_fd(work.empty, place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,10 @@ class _Loop:
         if child.cgroup is None or child.channel is None or result is None:
             return
         oom = child.cgroup.out_of_memory()
-        child.cgroup.remove()
+        try:
+            child.cgroup.remove()
+        except OSError as error:
+            _send(child.channel, init.NOTE + f"a cgroup is left behind: {error}".encode())
         exited = result.si_code == os.CLD_EXITED
         row = (result.si_status if exited else 0, 0 if exited else result.si_status, oom)
         _send(child.channel, init.EXIT + marshal.dumps(row))

@@ -251,7 +251,8 @@ def test_rlimits_umask_and_read_only_root(inside: Inside) -> None:
 def test_a_terminal_is_the_containers_own(inside: Inside) -> None:
     out = inside("""
         null = os.open("/dev/null", os.O_RDWR)
-        container = box.container("sh", "-c", "tty; stty size; read x; echo got $x", terminal=True)
+        container = box.container("sh", "-c", "tty; ls /dev/console; read x; echo got $x",
+                                  terminal=True)
         with box.zygote.create(container, stdin=null, stdout=null, stderr=null) as process:
             process.start()
             process.resize(33, 77)
@@ -268,4 +269,5 @@ def test_a_terminal_is_the_containers_own(inside: Inside) -> None:
     code, _, text = out.strip().partition(" ")
     assert code == "0"
     assert "'/dev/pts/0'" in text
+    assert "'/dev/console'" in text
     assert "got hello" in text

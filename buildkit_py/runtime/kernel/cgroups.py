@@ -75,7 +75,10 @@ def detect(*, rootless: bool) -> Layout | None:
     controllers = _controllers(unified)
     devices: Literal["bpf", "v1"] | None = None
     if not rootless:
-        devices = "bpf" if unified else "v1" if "devices" in dict(v1) else None
+        if unified and device_filter.is_possible():
+            devices = "bpf"
+        elif "devices" in dict(v1):
+            devices = "v1"
     kind: Literal["v1", "v2", "hybrid"] = (
         "v2" if unified_mount and not v1_mounts else "hybrid" if unified_mount else "v1"
     )
@@ -240,7 +243,7 @@ class Owner:
             return
         if layout.unified:
             self._make_unified(layout)
-        elif layout.devices == "v1":
+        if layout.devices == "v1":
             self._guard_devices_v1(dict(layout.v1)["devices"])
 
     def _make_unified(self, layout: Layout) -> None:
@@ -288,7 +291,9 @@ class Owner:
         self.number += 1
         name = str(self.number)
         if self.layout is None:
-            cgroup.warnings += [f"{what} cannot be limited here" for what in _wanted(limits).values()]
+            cgroup.warnings += [
+                f"{what} cannot be limited here" for what in _wanted(limits).values()
+            ]
             return cgroup
         try:
             self._create(self.layout, name, limits, cgroup)

@@ -60,22 +60,21 @@ def program() -> bytes:
     return b"".join(struct.pack("=BBhi", *each) for each in code)
 
 
+def is_possible() -> bool:
+    """Tell whether this kernel, and whoever contains us, takes such a program."""
+    try:
+        os.close(_load())
+    except KernelError:
+        return False
+    return True
+
+
 def attach(cgroup_fd: int) -> None:
     """Guard the devices of a cgroup2 directory and of all beneath it, for as long as it exists.
 
     Needs CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN outside of user namespaces. KernelError.
     """
-    code = program()
-    instructions = ctypes.create_string_buffer(code, len(code))
-    licence = ctypes.create_string_buffer(b"Apache-2.0")
-    attributes = struct.pack(
-        "=IIQQ", _TYPE_CGROUP_DEVICE, len(code) // 8,
-        ctypes.addressof(instructions), ctypes.addressof(licence),
-    ).ljust(120, b"\0")  # fmt: skip
-    try:
-        fd = _bpf(_PROGRAM_LOAD, attributes, len(attributes))
-    except OSError as error:
-        raise KernelError("bpf", "load device filter", error.errno or 0) from None
+    fd = _load()
     try:
         attributes = struct.pack("=IIII", cgroup_fd, fd, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI)
         _bpf(_PROGRAM_ATTACH, attributes, len(attributes))
@@ -83,3 +82,20 @@ def attach(cgroup_fd: int) -> None:
         raise KernelError("bpf", "attach device filter", error.errno or 0) from None
     finally:
         os.close(fd)
+
+
+def _load() -> int:
+    code = program()
+    instructions = ctypes.create_string_buffer(code, len(code))
+    licence = ctypes.create_string_buffer(b"Apache-2.0")
+    attributes = struct.pack(
+        "=IIQQ",
+        _TYPE_CGROUP_DEVICE,
+        len(code) // 8,
+        ctypes.addressof(instructions),
+        ctypes.addressof(licence),
+    ).ljust(120, b"\0")
+    try:
+        return _bpf(_PROGRAM_LOAD, attributes, len(attributes))
+    except OSError as error:
+        raise KernelError("bpf", "load device filter", error.errno or 0) from None
