@@ -4,6 +4,13 @@
     parse_instruction(text, ...)     one instruction, such as a trigger kept in an image
 
 All complaints about a file are collected.
+
+Where we differ from BuildKit, on purpose:
+- the instruction behind ONBUILD is checked at once, not when a child image is built
+- flags are read as characters, not as bytes, so that `--from=é` keeps its name
+- a complaint points at the word at fault, not at the first line of its instruction
+- a comment keeps its text without `#` also when blanks stand before it
+- a file has at most 16 MiB and 250,000 words
 """
 
 from __future__ import annotations
