@@ -143,6 +143,7 @@ class Snapshots:
         self._base = os.path.join(session.root, "snapshots")
         self._chains = os.path.join(session.root, "chains")
         self._metas: dict[str, _Meta] = {}
+        self._stacks: dict[str, tuple[str, ...]] = {}
 
     def directory(self, id: SnapshotId) -> str:
         if not id or id.strip(_LETTERS):
@@ -198,13 +199,21 @@ class Snapshots:
 
     def stack(self, id: SnapshotId) -> tuple[str, ...]:
         """Return the directories that together are the snapshot, topmost first."""
+        known = self._stacks.get(id)
+        if known is not None:
+            return known
         stack: list[str] = []
         current: SnapshotId | None = id
         while current is not None:
             meta = self._meta(current)
-            stack.append(os.path.join(self.directory(current), "fs"))
+            stack.append(self.directory(current) + "/fs")
             current = None if meta.hides_all or self.overlay == "copy" else meta.parent
-        return tuple(stack)
+            below = self._stacks.get(current) if current is not None else None
+            if below is not None:
+                stack += below
+                break
+        self._stacks[id] = tuple(stack)
+        return self._stacks[id]
 
     def parent(self, id: SnapshotId) -> SnapshotId | None:
         return self._meta(id).parent
@@ -286,17 +295,19 @@ class Snapshots:
         config: ImageConfig,
         progress: Callable[[int, int], None] | None = None,
         *,
+        notice: Callable[[str], None] | None = None,
         most_bytes: int | None = None,
     ) -> SnapshotId | None:
         """Unpack the layers that are not unpacked yet, and return the topmost snapshot.
 
         progress: called with (number of the layer from 0, bytes of it read so far)
+        notice: called with what could not be made here and why, such as a device node
         most_bytes: of each layer uncompressed
         Returns None for an image without layers. Raises BadLayer, DigestMismatch, MissingBlob.
         """
         from buildkit_py.store.unpacking import unpack_image
 
-        return unpack_image(self, manifest, config, progress, most_bytes=most_bytes)
+        return unpack_image(self, manifest, config, progress, notice=notice, most_bytes=most_bytes)
 
     def remove(self, id: SnapshotId) -> None:
         """Remove a snapshot; those on top of it must be gone, and nobody may use it."""
@@ -309,6 +320,7 @@ class Snapshots:
         doomed = self.session.temporary("gone-")
         os.rename(self.directory(id), doomed)
         self._metas.pop(id, None)
+        self._stacks.pop(id, None)
         remove_tree(doomed)
 
     def prune(self, keep: Iterable[SnapshotId]) -> tuple[SnapshotId, ...]:

@@ -23,6 +23,7 @@ def unpack_image(
     config: ImageConfig,
     progress: Progress | None = None,
     *,
+    notice: Callable[[str], None] | None = None,
     most_bytes: int | None = None,
 ) -> SnapshotId | None:
     """Do what `Snapshots.unpack_image` says."""
@@ -41,9 +42,13 @@ def unpack_image(
     for number in range(start, len(chains)):
         descriptor, diff_id = manifest.layers[number], config.diff_ids[number]
         told = _told(progress, number)
-        top = _unpack_one(
-            snapshots, top, descriptor, diff_id, chains[number], told, most_bytes=most_bytes
+        rules = Rules(snapshots.overlay, single_id=snapshots.single_id, most_bytes=most_bytes)
+        top, skipped = _unpack_one(
+            snapshots, top, Layer(descriptor, diff_id), chains[number], rules, told
         )
+        if notice is not None:
+            for text in skipped:
+                notice(f"left out of the image: {text}")
     return top
 
 
@@ -56,34 +61,32 @@ def _told(progress: Progress | None, number: int) -> Callable[[int], None] | Non
 def _unpack_one(
     snapshots: Snapshots,
     parent: SnapshotId | None,
-    descriptor: Descriptor,
-    diff_id: Digest,
+    layer: Layer,
     chain: Digest,
+    rules: Rules,
     told: Callable[[int], None] | None,
-    *,
-    most_bytes: int | None,
-) -> SnapshotId:
-    rules = Rules(snapshots.overlay, single_id=snapshots.single_id, most_bytes=most_bytes)
+) -> tuple[SnapshotId, list[str]]:
+    """Unpack one layer, and return its snapshot and what had to be left out."""
     active = snapshots.prepare(parent)
     try:
-        with snapshots.content.open(descriptor.digest) as file:
+        with snapshots.content.open(layer.descriptor.digest) as file:
             source = _Counted(file, told) if told is not None else file
             unpacked = unpack_into(
                 active,
                 source,  # type: ignore[arg-type]
                 rules,
-                diff_id=diff_id,
-                descriptor=descriptor,
+                diff_id=layer.diff_id,
+                descriptor=layer.descriptor,
             )
         id = active.commit(chain=chain, hides_all=unpacked.hides_all)
     except BaseException:
         active.discard()
         raise
-    snapshots.remember_layer(id, Layer(descriptor, diff_id))
+    snapshots.remember_layer(id, layer)
     known = snapshots.remember_chain(chain, id)
     if known != id:
         snapshots.remove(id)  # another thread or process was faster
-    return known
+    return known, unpacked.skipped
 
 
 def unpack_into(

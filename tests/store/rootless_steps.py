@@ -47,7 +47,8 @@ def main(root: str, overlay: Any, ids: str) -> dict[str, Any]:
     )  # fmt: skip
     with Store.open(root, overlay=overlay, single_id=ids == "single") as store:
         manifest, config, _ = add_test_image(store, lower, upper)
-        base = store.snapshots.unpack_image(manifest, config)
+        notices: list[str] = []
+        base = store.snapshots.unpack_image(manifest, config, notice=notices.append)
         active = store.snapshots.prepare(base)
         with active.mount() as fd:
             change(Path(f"/proc/self/fd/{fd}"))
@@ -58,6 +59,7 @@ def main(root: str, overlay: Any, ids: str) -> dict[str, Any]:
         data = gzip.decompress(Path(store.content.path(layer.descriptor.digest)).read_bytes())
         answer = {
             "shown": shown,
+            "notices": notices,
             "digest": layer.descriptor.digest,
             "members": [[m.name, m.uid, m.gid, oct(m.mode)] for m in members(data)],
             "capability": CAPABILITY in data,
