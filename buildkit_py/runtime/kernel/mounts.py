@@ -231,7 +231,10 @@ def overlay(
         return _overlay(names[: len(lower)], options)
     except KernelError as error:
         if error.errno == errno.EINVAL and not error.hint:
-            error.hint = "`upper` must be on a file system that overlay accepts: not on an overlay"
+            error.hint = (
+                "the upper directory must be on a file system that overlay accepts, not on an "
+                "overlay; and its work directory not one that a volatile mount left"
+            )
         raise
     finally:
         for fd in fds:
