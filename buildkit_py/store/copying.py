@@ -19,14 +19,17 @@ _CHUNK = 1 << 20
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
 
 
-def copy_tree(source: str, target: str) -> None:
+def copy_tree(source: str, target: str, *, keep_links: bool = False) -> None:
     """Copy all that is in directory `source` into the empty directory `target`.
 
     Owners, modes, times, attributes and holes stay; data is shared where the file system can
     (FICLONE), else copied by the kernel. The target's own attributes become the source's.
-    Hard links become files of their own, since overlay, too, parts them when one is written to:
-    the same step must give the same layer on both. Sockets are left out.
+    Sockets are left out.
+
+    keep_links: names of one file stay names of one file. A snapshot does not want that: overlay
+        parts them when one is written to, and the same step must give the same layer on both
     """
+    linked: dict[tuple[int, int], bytes] = {}
     finished: list[tuple[bytes, bytes, os.stat_result]] = []
     waiting = [(os.fsencode(source), os.fsencode(target))]
     while waiting:
@@ -39,6 +42,11 @@ def copy_tree(source: str, target: str) -> None:
                 os.mkdir(b, 0o700)
                 waiting.append((a, b))
                 continue
+            if keep_links and state.st_nlink > 1:
+                first = linked.setdefault((state.st_dev, state.st_ino), b)
+                if first is not b:
+                    os.link(first, b, follow_symlinks=False)
+                    continue
             if not stat.S_ISSOCK(state.st_mode):
                 _copy_one(a, b, state)
     # Children before their parents: whatever is put into a directory changes its time.

@@ -111,3 +111,18 @@ def test_usage_counts_hard_links_once(tmp_path: Path, links: int) -> None:
         os.link(tmp_path / "f", tmp_path / f"l{number}")
 
     assert 1 << 20 <= disk_usage(str(tmp_path)) < (1 << 20) + 65536
+
+
+@pytest.mark.parametrize(("keep_links", "files"), [(True, 1), (False, 2)])
+def test_hard_links_are_kept_where_that_is_asked_for(
+    tmp_path: Path, keep_links: bool, files: int
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a/one").write_text("x")
+    os.link(tmp_path / "a/one", tmp_path / "a/two")
+
+    copy_tree(str(tmp_path / "a"), str(tmp_path / "b"), keep_links=keep_links)
+
+    assert len({os.stat(tmp_path / "b" / n).st_ino for n in ("one", "two")}) == files
+    assert (tmp_path / "b/two").read_text() == "x"
