@@ -21,6 +21,7 @@ from buildkit_py.build.image import assemble
 from buildkit_py.build.limits import parse_hosts, parse_ulimits
 from buildkit_py.build.local import LocalContext
 from buildkit_py.build.memory import Remembered
+from buildkit_py.build.packing import Packing
 from buildkit_py.build.request import BuildRequest
 from buildkit_py.build.steps.carry_out import CarryOut, exclusions
 from buildkit_py.build.steps.services import Services
@@ -110,6 +111,9 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             rlimits=parse_ulimits(request.ulimits),
             shm_bytes=request.shm_size,
             strict=request.strict,
+            epoch_ns=None
+            if request.source_date_epoch is None
+            else request.source_date_epoch * 1_000_000_000,
         )
         for notice in host.notices:
             services.notice_once(notice)
@@ -118,12 +122,20 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
         for warning in lowered.warnings:
             services.warn(warning)
         again = _again(request)
+        packing = stack.enter_context(
+            Packing(
+                lambda id: pack(store.snapshots, store.content, id, check=services.check),
+                services.stop,
+            )
+        )
+        layers = frozenset(lowered.layers)
         steps = CarryOut(
             services,
             contexts={"context": context},
             images=bases.configs,
             now=lambda: _time(request),
             again=again,
+            committed=lambda vertex, id: packing.begin(id) if vertex in layers else None,
         )
         solver = Solver(
             Remembered(database, store.snapshots),
@@ -134,6 +146,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             no_cache=again,
         )
         solution = solver.solve([lowered.root], first_number=bases.steps + 1)
+        packing.finish()
         built = _finish(request, services, lowered, solution.results, names)
         exporters.export(request, services, built.manifest, names)
         if not request.pull:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from buildkit_py.build.content import FileDigests, content_digest
 from buildkit_py.build.local import LocalContext
 from buildkit_py.build.steps import run as run_step
+from buildkit_py.build.steps.accounts import Accounts
 from buildkit_py.build.steps.cache_mounts import cache_mount
 from buildkit_py.build.steps.copy import Copier, Owner, Tree
 from buildkit_py.build.steps.owner import resolve_owner
@@ -24,7 +25,7 @@ from buildkit_py.dockerfile.glob import match as wildcard_match
 from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.graph.keys import definition, digest_of
 from buildkit_py.graph.ops import Base, Copy, Inline, Local, MakeDirectory, Mount, Run, Scratch
-from buildkit_py.graph.solve import Cancelled, Result
+from buildkit_py.graph.solve import Result
 from buildkit_py.graph.vertex import Input, Vertex
 from buildkit_py.oci.image import ImageConfig, chain_ids
 from buildkit_py.runtime import users
@@ -50,6 +51,8 @@ class CarryOut:
     images: config of each base image, by manifest digest
     secrets: by id, as `--secret` gave them
     now: the time of what is made now, RFC 3339
+    again: which steps run again though they are remembered
+    committed: called with each new snapshot
     """
 
     def __init__(
@@ -60,12 +63,15 @@ class CarryOut:
         images: Mapping[Digest, ImageConfig],
         now: Callable[[], str],
         again: Callable[[Vertex], bool],
+        committed: Callable[[Vertex, SnapshotId], None],
     ) -> None:
         self.services = services
         self.contexts = contexts
         self.images = images
         self.now = now
         self.again = again
+        self.committed = committed
+        self._accounts = Accounts()
         self._filters: dict[str, Filter] = {}
 
     # ── what the solver asks ─────────────────────────────────────────────────────────────────
@@ -146,8 +152,7 @@ class CarryOut:
         )
 
     def execute(self, vertex: Vertex, inputs: Sequence[Result], number: int) -> Result:
-        if self.services.stopped():
-            raise Cancelled
+        self.services.check()
         op = vertex.op
         if isinstance(op, Base):
             return self._unpack(op, number)
@@ -162,12 +167,13 @@ class CarryOut:
                     self._make_directory(op, active)
                 case Scratch() | Local() | Inline():
                     raise StateError("a source is not a step", code="build/not-a-step")
-            if self.services.stopped():
-                raise Cancelled
-            return Result("", active.commit(), self.now())
+            self.services.check()
+            snapshot = self._accounts.commit(active)
         except BaseException:
             active.discard()
             raise
+        self.committed(vertex, snapshot)
+        return Result("", snapshot, self.now())
 
     def stop(self) -> None:
         self.services.stop()
@@ -181,8 +187,7 @@ class CarryOut:
         seen: set[int] = set()
 
         def progress(layer: int, count: int) -> None:
-            if self.services.stopped():
-                raise Cancelled
+            self.services.check()
             if layer not in seen:
                 seen.add(layer)
                 digest = manifest.layers[layer].digest
@@ -195,19 +200,23 @@ class CarryOut:
         self, vertex: Vertex, op: Run, active: Active, inputs: Sequence[Result], number: int
     ) -> None:
         with ExitStack() as stack:
-            folder = stack.enter_context(self.services.temporary("run-"))
-            os.mkdir(folder, 0o755)
-            with active.mount() as root:
-                try:
-                    account = users.resolve_account(root, op.user)
-                except InputError as error:
-                    raise _placed(error, vertex) from None
+            folder = ""
+            if op.files or op.mounts:
+                folder = stack.enter_context(self.services.temporary("run-"))
+                os.mkdir(folder, 0o755)
+            try:
+                account = self._accounts.find(active, op.user)
+            except InputError as error:
+                raise _placed(error, vertex) from None
             mounts: list[MountSpec] = run_step.script_files(op, os.path.join(folder, "pipes"))
             for at, mount in enumerate(op.mounts):
                 mounts.append(
                     self._mount(vertex, mount, inputs, os.path.join(folder, f"m{at}"), stack)
                 )
-            run_step.run(self.services, vertex, op, active, mounts, account, number)
+            try:
+                run_step.run(self.services, vertex, op, active, mounts, account, number)
+            except BuildkitError as error:
+                raise _placed(error, vertex) from None
 
     def _mount(
         self,
@@ -264,6 +273,7 @@ class CarryOut:
                     op.chmod,
                     single_id=self.services.host.ids == "single",
                     stop=self.services.stopped,
+                    made_ns=self.services.epoch_ns,
                 )
                 with self._tree(vertex.inputs[1], inputs[1], op, root) as tree:
                     copier.copy(tree, op.sources, op.dest)
@@ -298,7 +308,7 @@ class CarryOut:
                     folder = stack.enter_context(self.services.temporary("inline-"))
                     os.mkdir(folder, 0o755)
                     for file in files:
-                        path = os.path.join(folder, file.name.replace("/", "_"))
+                        path = os.path.join(folder, run_step.file_name(file, source.vertex.span))
                         with open(path, "w", encoding="utf-8", errors="surrogateescape") as opened:
                             opened.write(file.content)
                             os.fchmod(opened.fileno(), file.mode)
@@ -343,8 +353,13 @@ class CarryOut:
                 uid, gid = account.uid, account.gid
             if self.services.host.ids == "single":
                 uid = gid = 0
-            fd, _ = open_directory_beneath(root, op.path, 0o755, uid=uid, gid=gid)
+            fd, made = open_directory_beneath(root, op.path, 0o755, uid=uid, gid=gid)
             os.close(fd)
+            if self.services.epoch_ns is not None:
+                for path in reversed(made):
+                    fd = open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
+                    os.utime(fd, ns=(self.services.epoch_ns, self.services.epoch_ns))
+                    os.close(fd)
 
     def filter_of(self, name: str) -> Filter:
         """Return what the ignore file of a context decides."""

@@ -65,6 +65,7 @@ class Copier:
 
     owner: of everything copied and of new parents; None keeps the source's
     chmod: as `--chmod` has it, "" keeps the source's
+    made_ns: time of new parent directories, None for now
     single_id: owners cannot be set (one id is mapped), they are recorded in an attribute
     notices: what people should know, such as a socket that was left out
     """
@@ -74,8 +75,10 @@ class Copier:
     chmod: str = ""
     single_id: bool = False
     stop: Callable[[], bool] = lambda: False
+    made_ns: int | None = None
     notices: list[str] = field(default_factory=list)
     linked: dict[tuple[int, int], str] = field(default_factory=dict)
+    times: dict[str, int | None] = field(default_factory=dict)
 
     def copy(self, tree: Tree, sources: Sequence[str], dest: str) -> None:
         """Copy what `sources` name in a tree to `dest`, an absolute path in the destination."""
@@ -88,6 +91,22 @@ class Copier:
                     self._copy_match(tree, match, source, dest)
                 finally:
                     os.close(match.fd)
+        self._put_times_back()
+
+    def _put_times_back(self) -> None:
+        """Give directories that were only written into the time they had before.
+
+        So that the layer of a COPY depends on what was copied, and not on the moment.
+        """
+        for path, time_ns in reversed(self.times.items()):
+            if time_ns is None:
+                continue
+            fd = open_beneath(self.root, path or "/", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.utime(fd, ns=(time_ns, time_ns))
+            finally:
+                os.close(fd)
+        self.times.clear()
 
     def _copy_match(self, tree: Tree, match: Match, source: str, dest: str) -> None:
         if tree.parents:
@@ -142,22 +161,41 @@ class Copier:
             path = os.path.normpath(path) if ".." not in path.split("/") else path
         raise InputError(f"too many links at `{path}`", code="build/too-many-links")
 
-    def _directory(self, path: str) -> int:
-        """Return a descriptor of the directory `path`, made with its parents where missing."""
+    def _directory(self, path: str, made_ns: int | None = None) -> int:
+        """Return a descriptor of the directory `path`, made with its parents where missing.
+
+        made_ns: the time that what is made gets; None for that of the whole copy
+        """
         owner = self.owner or Owner(0, 0)
         if self.single_id:
             owner = Owner(0, 0)
+        self._note_times(path)
         try:
-            fd, _ = open_directory_beneath(self.root, path, 0o755, uid=owner.uid, gid=owner.gid)
-        except NotADirectoryError:
+            fd, made = open_directory_beneath(self.root, path, 0o755, uid=owner.uid, gid=owner.gid)
+        except (NotADirectoryError, FileExistsError):
             raise NotADirectory(f"cannot copy to `{path}`: it is not a directory") from None
-        except FileExistsError:
-            raise NotADirectory(f"cannot copy to `{path}`: it is not a directory") from None
+        for each in made:
+            self.times[each] = made_ns if made_ns is not None else self.made_ns
+        self.times.setdefault(where(self.root, fd), os.fstat(fd).st_mtime_ns)
         return fd
+
+    def _note_times(self, path: str) -> None:
+        """Remember the time of the nearest directory above `path` that is there already."""
+        while True:
+            try:
+                fd = open_beneath(self.root, path or "/", os.O_PATH | os.O_DIRECTORY)
+            except OSError:
+                path = path.rstrip("/").rpartition("/")[0]
+                continue
+            try:
+                self.times.setdefault(where(self.root, fd), os.fstat(fd).st_mtime_ns)
+            finally:
+                os.close(fd)
+            return
 
     def _copy_directory(self, tree: Tree, match: Match, dest: str) -> None:
         """Merge the contents of a directory into `dest`."""
-        top = self._directory(dest)
+        top = self._directory(dest, os.fstat(match.fd).st_mtime_ns)
         # Directories are finished after their children: writing into one changes its times.
         stack: list[tuple[str, int, Entry | None]] = [("", top, None)]
         try:

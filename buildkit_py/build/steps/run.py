@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from buildkit_py.build.steps.services import Services
-from buildkit_py.core.errors import BuildFailed
+from buildkit_py.core.errors import BuildFailed, InputError
 from buildkit_py.core.events import StepOutput
-from buildkit_py.graph.ops import Run
-from buildkit_py.graph.solve import Cancelled
+from buildkit_py.core.source import Span
+from buildkit_py.graph.ops import InlineFile, Run
 from buildkit_py.graph.vertex import Vertex
 from buildkit_py.runtime.network import resolve
 from buildkit_py.runtime.network.uplink import NetworkUnavailable
@@ -83,10 +83,11 @@ def run(
                 services.network.plug(interface, process.netns)
             forget = services.running(lambda: process.kill(9))
             try:
-                if services.stopped():
-                    raise Cancelled
+                services.check()
                 started = time.monotonic()
                 process.start()
+                for warning in process.warnings:
+                    services.notice_once(warning)
                 tail = Tail()
                 reader = threading.Thread(
                     target=_read_output,
@@ -100,8 +101,7 @@ def run(
                 reader.join()
             finally:
                 forget()
-        if services.stopped():
-            raise Cancelled
+        services.check()
         if end.code != 0:
             why = f"ended with exit code {end.code}"
             if end.oom:
@@ -213,15 +213,22 @@ def _read_output(fd: int, number: int, started: float, services: Services, tail:
         services.sink.emit(StepOutput(number, data, 1, time.monotonic() - started))
 
 
+def file_name(file: InlineFile, at: Span | None) -> str:
+    """Return the file name of a heredoc: its delimiter, which is a name and never a path."""
+    if file.name in ("", ".", ".."):
+        raise InputError(f"a file cannot be called `{file.name}`", code="build/bad-name", at=at)
+    return file.name.replace("/", "_")
+
+
 def script_files(op: Run, folder: str) -> list[MountSpec]:
     """Write heredoc scripts below `folder` and return the mount that shows them."""
     if not op.files:
         return []
-    os.mkdir(folder, 0o755)
+    os.mkdir(folder)
+    os.chmod(folder, 0o755)  # whatever the umask is: any USER must be able to look into it
     for file in op.files:
-        # A delimiter is a name, never a path.
         fd = os.open(
-            os.path.join(folder, file.name.replace("/", "_")),
+            os.path.join(folder, file_name(file, None)),
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC,
             file.mode,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from buildkit_py.core.draw import draw
 from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.events import Sink, Warned
+from buildkit_py.graph.solve import Cancelled
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.network.network import Network
 from buildkit_py.runtime.network.resolve import Resolver
@@ -37,6 +38,7 @@ class Services:
     rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     shm_bytes: int = 0
     strict: bool = False
+    epoch_ns: int | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: dict[int, Callable[[], None]] = field(default_factory=dict)
@@ -58,6 +60,11 @@ class Services:
 
     def stopped(self) -> bool:
         return self._stop.is_set()
+
+    def check(self) -> None:
+        """Raise Cancelled when the build is to stop."""
+        if self.stopped():
+            raise Cancelled
 
     def stop(self) -> None:
         """Make every running step end soon."""

@@ -264,3 +264,27 @@ def test_a_directory_swapped_for_a_link_during_the_walk_is_refused(source: Path)
         with pytest.raises(ChangedSource, match="`dir/deep` was replaced"):
             list(walk(match, root, Swap()))
         os.close(match.fd)
+
+
+def test_directories_that_are_only_written_into_keep_their_time(source: Path, target: Path) -> None:
+    (target / "etc").mkdir()
+    os.utime(target / "etc", ns=(5, 5_000_000_000))
+    os.utime(target, ns=(6, 6_000_000_000))
+
+    copy(source, target, "a", "/etc/a")
+    copy(source, target, "a", "/etc/new/deep/a")
+
+    assert ((target / "etc").stat().st_mtime_ns, target.stat().st_mtime_ns) == (
+        5_000_000_000,
+        6_000_000_000,
+    )
+
+
+def test_a_new_directory_has_the_time_of_the_one_it_was_copied_from(
+    source: Path, target: Path
+) -> None:
+    os.utime(source / "dir", ns=(7, 7_000_000_000))
+
+    copy(source, target, "dir", "/out")
+
+    assert (target / "out").stat().st_mtime_ns == 7_000_000_000
