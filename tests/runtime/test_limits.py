@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from buildkit_py.runtime.kernel.cgroups import v1_settings, v2_settings, weight_of_shares
 from buildkit_py.runtime.spec import Limits
-from tests.runtime.conftest import Inside
+from tests.rootless import TREE
+from tests.runtime.conftest import Inside, program
 
 
 def test_settings_of_both_worlds() -> None:
@@ -83,3 +89,35 @@ def test_a_limit_that_cannot_be_is_refused_and_leaves_nothing(inside: Inside) ->
     """)
 
     assert out.split() == ["write", "fine"]
+
+
+@pytest.mark.root
+def test_a_machine_with_cgroup2_alone(folder: Path) -> None:
+    """As systemd sets machines up today: here a mount namespace that shows nothing else."""
+    lines = """
+        print(box.host.cgroup, box.host.guards_devices)
+        result = sh('''
+            grep -c ' - cgroup2 ' /proc/self/mountinfo
+            cat /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/x
+            mknod /memory c 1 1; cat /memory
+        ''')
+        print(result.out)
+        end = sh("sleep 100 & sleep 100 & exit 3")
+        print(end.exit.code, end.exit.oom)
+    """
+    only = 'mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup && exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", only, sys.executable, program(str(folder), lines)],
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    out = done.stdout.splitlines()
+    assert out[0] == "v2 True"
+    assert out[1] == "1"
+    assert out[2] == "1", "the container sees its own cgroup, with its own first process"
+    assert "Read-only file system" in out[4] or "Read-only file system" in out[3], out
+    assert "can't open '/memory': Operation not permitted" in done.stdout
+    assert out[-1] == "3 False"

@@ -86,7 +86,10 @@ def detect(*, rootless: bool) -> Layout | None:
 
 
 def _mounts() -> tuple[str, list[tuple[str, str]]]:
-    """Return the mount point of cgroup2, or "", and (controller, mount point) of v1."""
+    """Return the mount point of cgroup2, or "", and (controller, mount point) of v1.
+
+    A mount that another one hides is listed too, but cannot be reached.
+    """
     unified = ""
     v1: list[tuple[str, str]] = []
     with open("/proc/self/mountinfo") as file:
@@ -94,6 +97,8 @@ def _mounts() -> tuple[str, list[tuple[str, str]]]:
             head, _, tail = line.partition(" - ")
             place = head.split(" ")[4]
             kind, _, options = tail.split(" ", 2)
+            if not kind.startswith("cgroup") or not os.path.exists(f"{place}/cgroup.procs"):
+                continue
             if kind == "cgroup2" and not unified:
                 unified = place
             elif kind == "cgroup":
