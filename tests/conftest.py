@@ -10,9 +10,11 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from fixtures.bases import host
 from tests.rootless import PATH, RootlessUser, unprivileged, why_no_rootless
 
 Golden = Callable[[Path, str], None]
@@ -25,25 +27,19 @@ def why_no_root() -> str:
 @functools.cache
 def why_no_network() -> str:
     """The host's package mirror stands for the package registries."""
-    host = mirror_host()
+    mirror = mirror_host()
     if any(name.lower() in ("http_proxy", "https_proxy") for name in os.environ):
         return ""
     try:
-        socket.create_connection((host, 80), timeout=10).close()
+        socket.create_connection((mirror, 80), timeout=10).close()
     except OSError as error:
-        return f"`{host}` cannot be reached: {error}"
+        return f"`{mirror}` cannot be reached: {error}"
     return ""
 
 
 def mirror_host() -> str:
-    """Return the host of the first package source of this machine's apt."""
-    files = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*.sources")]
-    for file in files:
-        if file.exists():
-            for word in file.read_text().split():
-                if word.startswith(("http://", "https://")):
-                    return word.split("/")[2].split(":")[0]
-    return "deb.debian.org"
+    """Return the host of the first package source that apt uses here for Debian."""
+    return urlsplit(host.stanzas("bookworm")[0]["URIs"].split()[0]).hostname or "deb.debian.org"
 
 
 def why_no_peer(name: str) -> str:
