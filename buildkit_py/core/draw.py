@@ -21,6 +21,9 @@ from buildkit_py.core.source import Span
 MOST_LINES = 6
 """Lines of an excerpt at the most; a longer span shows its first ones."""
 
+MOST_COLUMNS = 160
+"""Characters of an excerpt's line at the most; a longer one is cut around the span."""
+
 Paint = Callable[[str, str], str]
 
 
@@ -59,6 +62,7 @@ def excerpt(span: Span, label: str = "", *, paint: Paint = plain) -> list[str]:
         right = max(min(span.end - start, len(text)), left)
         if number != first:
             left += len(text[left:right]) - len(text[left:right].lstrip())
+        text, left, right = cut(text, left, right)
         lines.append(f"{number:>{width}} | {printable(text)}")
         under = " " * len(printable(text[:left])) + "^" * max(len(printable(text[left:right])), 1)
         if number == shown[-1] and label:
@@ -68,6 +72,18 @@ def excerpt(span: Span, label: str = "", *, paint: Paint = plain) -> list[str]:
     if last > shown[-1]:
         lines.append(f"{gutter} … {last - shown[-1]} more lines")
     return lines
+
+
+def cut(text: str, left: int, right: int) -> tuple[str, int, int]:
+    """Return the part of a long line around the stretch from `left` to `right`, and where it is."""
+    if len(text) <= MOST_COLUMNS:
+        return text, left, right
+    start = max(0, min(left - MOST_COLUMNS // 4, len(text) - MOST_COLUMNS))
+    end = min(len(text), start + MOST_COLUMNS)
+    front, back = "…" if start else "", "…" if end < len(text) else ""
+    moved = len(front) - start
+    shown = front + text[start:end] + back
+    return shown, left + moved, min(right + moved, len(shown))
 
 
 def printable(text: str) -> str:

@@ -56,6 +56,17 @@ def test_a_long_span_shows_its_first_lines() -> None:
     assert drawn.splitlines()[-1] == "  | … 14 more lines"
 
 
+def test_a_long_line_is_cut_around_the_fault() -> None:
+    source = Source("f", "RUN " + "a" * 10_000 + "FAULT" + "b" * 10_000 + "\n")
+
+    drawn = draw(InputError("no", code="x/y", at=source.span(10_004, 10_009)))
+
+    excerpt, under = drawn.splitlines()[3:5]
+    assert max(map(len, drawn.splitlines())) < 200
+    assert excerpt[under.index("^") : under.index("^") + 5] == "FAULT"
+    assert under.count("^") == 5
+
+
 def test_several_errors_are_all_drawn() -> None:
     errors = InputErrors([InputError("one", code="x/a"), InputError("two", code="x/b")])
 
