@@ -202,7 +202,9 @@ class Solver:
                     if not self._tasks[reader].waits:
                         self._ready.append(reader)
                 self._left -= 1
-                self._changed.notify_all()
+                # The next one is this thread's own; the others need not wake for it.
+                if not self._left or len(self._ready) > 1:
+                    self._changed.notify_all()
 
     def _fail(self, error: BaseException) -> None:
         with self._changed:

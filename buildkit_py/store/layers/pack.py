@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from buildkit_py.core.digest import Digest, hasher
@@ -36,28 +36,44 @@ class ReservedName(BuildFailed):
     code = "store/reserved-name"
 
 
-def pack(snapshots: Snapshots, content: Content, id: SnapshotId) -> Layer:
+def pack(
+    snapshots: Snapshots,
+    content: Content,
+    id: SnapshotId,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Layer:
     """Return the layer of a snapshot, made now or remembered from before.
 
+    check: called often; what it raises ends the work, and nothing is kept
     Cost: about 1 ms for a small change, and no more than reading a note the second time.
     """
     layer = snapshots.layer(id)
     if layer is None:
-        layer = write_layer(snapshots.changes(id), content, single_id=snapshots.single_id)
+        layer = write_layer(
+            snapshots.changes(id), content, single_id=snapshots.single_id, check=check
+        )
         snapshots.remember_layer(id, layer)
     return layer
 
 
-def write_layer(changes: Iterable[Change], content: Content, *, single_id: bool) -> Layer:
+def write_layer(
+    changes: Iterable[Change],
+    content: Content,
+    *,
+    single_id: bool,
+    check: Callable[[], None] = lambda: None,
+) -> Layer:
     """Write changes, sorted and with their parents, as a gzip layer into the store.
 
     Memory does not grow with files' sizes; it grows by one entry for each hard-linked file.
     Raises ReservedName for a file `.wh.*`: every reader would take it for a removal.
     """
     with content.writer() as writer:
-        sink = LayerSink(writer)
+        sink = LayerSink(writer, check)
         linked: dict[tuple[int, int], bytes] = {}
         for change in changes:
+            check()
             _write_change(change, sink, linked, single_id)
         sink.write(END)
         sink.close()
@@ -71,8 +87,9 @@ class LayerSink:
     The compressor is fed pieces of one size whatever sizes come in: its output depends on them.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, check: Callable[[], None] = lambda: None) -> None:
         self._writer = writer
+        self._check = check
         self._pending = bytearray()
         self._hash = hasher()
         self._compressor = _compressor()
@@ -105,6 +122,7 @@ class LayerSink:
         return Descriptor(LAYER_GZIP, blob.digest, blob.size)
 
     def _take(self, piece: bytes | memoryview) -> None:
+        self._check()
         self.size += len(piece)
         self._hash.update(piece)
         data = self._compressor.compress(piece)
