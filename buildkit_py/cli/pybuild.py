@@ -6,6 +6,7 @@ import os
 import sys
 
 from buildkit_py.build.request import BuildRequest
+from buildkit_py.cli.common import Terminated, end_in_order, report, report_bug
 from buildkit_py.cli.reader import Command, HelpWanted, Option, read
 from buildkit_py.core.errors import BuildkitError, InputError
 
@@ -95,51 +96,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except Exception as error:  # the last resort: a report instead of a traceback
         return report_bug(error)
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP came: everything that runs is ended in order, as for Ctrl-C."""
-
-
-def end_in_order() -> None:
-    """Let SIGTERM and SIGHUP raise Terminated in the main thread, unless they are ignored."""
-    import signal
-
-    def stop(number: int, frame: object) -> None:
-        raise Terminated
-
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(each) is signal.SIG_DFL:
-            signal.signal(each, stop)
-
-
-def report(error: BuildkitError) -> int:
-    """Draw an error on stderr and return its exit code."""
-    from buildkit_py.cli.paint import painter
-    from buildkit_py.core.draw import draw
-
-    print(draw(error, paint=painter(sys.stderr)), file=sys.stderr)
-    return error.exit_code
-
-
-def report_bug(error: Exception) -> int:
-    """Write the traceback to a file, say where it is, and return 70."""
-    import tempfile
-    import traceback
-
-    from buildkit_py import __version__
-
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="buildkit-py-bug-", suffix=".txt", delete=False
-    ) as file:
-        file.write(f"buildkit_py {__version__}, Python {sys.version}\n")
-        traceback.print_exception(error, file=file)
-    print(
-        f"error[bug]: {type(error).__name__}: {error}\n\n"
-        f"hint: this is a mistake of ours; please report it with {file.name}",
-        file=sys.stderr,
-    )
-    return 70
 
 
 def _build(argv: Sequence[str]) -> int:
