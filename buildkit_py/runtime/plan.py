@@ -75,6 +75,9 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     """
     if not container.args:
         raise InputError("there is no program to run", code="runtime/no-program")
+    for text in (*container.args, *container.env, container.cwd, container.hostname):
+        if "\0" in text:
+            raise InputError(f"`{text}` holds a zero byte", code="runtime/zero-byte")
     private = container.network == "private"
     flags = _NAMESPACES | (CLONE_NEWNET if private else 0)
     account = container.account
@@ -105,15 +108,15 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     before.append(setup.SetHostname(container.hostname))
     before.append(setup.PivotRoot(container.read_only))
     after: list[setup.SetupOp] = []
-    if container.rlimits:
-        limits = tuple((name, *pair) for name, pair in sorted(container.rlimits.items()))
-        after.append(confine.SetLimits(limits))
     after.append(confine.SetUmask(container.umask))
     after.append(confine.NewSession(container.terminal, account.uid))
     after.append(setup.ChangeDirectory(container.cwd))
     if container.security == "sandbox":
         program = docker_program(capabilities.DOCKER, host.machine)
         after.append(confine.LoadFilter(program))
+    if container.rlimits:
+        limits = tuple((name, *pair) for name, pair in sorted(container.rlimits.items()))
+        after.append(confine.SetLimits(limits))
     after.append(
         confine.BecomeAccount(account.uid, account.gid, account.groups, keep, host.set_groups)
     )

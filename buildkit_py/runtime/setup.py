@@ -256,15 +256,16 @@ class MountDev:
                 os.chmod(name, 0o666, dir_fd=dev)
             else:
                 os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=dev))
-        # Opened before the container can run: later it might have exchanged it (CVE-2025-31133).
-        host_null = _open_device("/dev/null", 1, 3)
+        if self.make_nodes:
+            work.null = _open_device("null", 1, 3, at=dev)
+        else:
+            work.null = _open_device("/dev/null", 1, 3)
         _attach(dev, _own_directory(work, "dev"))
         if not self.make_nodes:
             for name, major, minor in NODES:
                 node = _open_device(f"/dev/{name}", major, minor)
-                bind_fd(node, os.open(name, _PLACE, dir_fd=dev))
+                bind_fd(node, os.open(name, _PLACE, dir_fd=dev), read_only=True)
                 os.close(node)
-        work.null = host_null
         terminals: tuple[tuple[str, str | None], ...] = (
             ("source", "devpts"), ("newinstance", None), ("ptmxmode", "0666"), ("mode", "0620"),
         )  # fmt: skip
@@ -282,9 +283,9 @@ class MountDev:
         os.close(fd)
 
 
-def _open_device(path: str, major: int, minor: int) -> int:
-    """Open a node of the host and make sure that it is the device it should be."""
-    fd = os.open(path, _PLACE)
+def _open_device(path: str, major: int, minor: int, *, at: int | None = None) -> int:
+    """Open a node and make sure that it is the device it should be (CVE-2025-31133)."""
+    fd = os.open(path, _PLACE, dir_fd=at)
     state = os.fstat(fd)
     if not stat.S_ISCHR(state.st_mode) or state.st_rdev != os.makedev(major, minor):
         raise HostError(
@@ -293,11 +294,15 @@ def _open_device(path: str, major: int, minor: int) -> int:
     return fd
 
 
-def bind_fd(source: int, place: int) -> None:
-    """Bind what a descriptor refers to."""
+def bind_fd(source: int, place: int, *, read_only: bool = False) -> None:
+    """Bind what a descriptor refers to.
+
+    read_only: devices can be written to all the same, but their mode and owner are safe
+    """
     clone = mounts.open_tree("", at=source)
     try:
-        mounts.mount_setattr("", at=clone, propagation=mounts.MS_PRIVATE)
+        attributes = MOUNT_ATTR_RDONLY if read_only else 0
+        mounts.mount_setattr("", at=clone, set_=attributes, propagation=mounts.MS_PRIVATE)
         _attach(clone, place)
     finally:
         os.close(clone)
@@ -416,13 +421,13 @@ class MaskPaths:
                 except (FileNotFoundError, NotADirectoryError):
                     continue
                 if not stat.S_ISDIR(os.fstat(place).st_mode):
-                    bind_fd(work.null, place)
+                    bind_fd(work.null, place, read_only=True)
                 elif work.empty < 0:
                     options = (("source", "tmpfs"), ("mode", "755"), ("nr_inodes", "2"))
                     work.empty = _mount_new("tmpfs", options, _PLAIN | MOUNT_ATTR_RDONLY)
                     _attach(work.empty, place)
                 else:
-                    bind_fd(work.empty, place)
+                    bind_fd(work.empty, place, read_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,3 +237,29 @@ def test_the_hosts_python_cannot_be_overwritten(inside: Inside) -> None:
     """)
 
     assert out.split() == ["True", "refused"] * 2 + ["127"]
+
+
+def test_masks_give_no_hold_of_the_hosts_devices(inside: Inside) -> None:
+    """A mask is a bind of /dev/null: its mode and owner must not be the host's to change."""
+    before = os.stat("/dev/null")
+    out = inside("""
+        print(sh("chmod 0 /proc/keys; chown 5 /proc/keys; chmod 600 /dev/null; ls /dev/null").out)
+    """)
+    after = os.stat("/dev/null")
+
+    assert out.count("Read-only file system") == 2
+    assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
+
+
+def test_zero_bytes_and_large_texts(inside: Inside) -> None:
+    out = inside("""
+        for fields in ({"env": ("A=\\0",)}, {"cwd": "/\\0"}, {"hostname": "a\\0b"}):
+            try:
+                run("true", **fields)
+            except InputError as error:
+                print(error.code)
+        files = {"/etc/hosts": "x" * 200_000}
+        print(run("wc", "-c", "/etc/hosts", files=files, env=("B=" + "y" * 100_000,)).out)
+    """)
+
+    assert out.split() == ["runtime/zero-byte"] * 3 + ["200000", "/etc/hosts"]

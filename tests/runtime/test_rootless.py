@@ -37,6 +37,7 @@ def test_a_container_has_the_same_face(inside_rootless: Inside) -> None:
         print(*run("grep", "-E", "CapEff|CapBnd|NoNew|Seccomp:", "/proc/self/status").out.split())
         print(sh("ls /dev; ps | wc -l; ls -A /proc/acpi /sys/firmware | wc -l").out.split())
         print(sh("touch /etc/mine; rm /etc/hosts").exit.code, box.layer())
+        print(sh("chmod 0 /dev/null; echo x >/dev/null && head -c 2 /dev/zero | wc -c").out)
     """)
 
     lines = out.splitlines()
@@ -47,6 +48,7 @@ def test_a_container_has_the_same_face(inside_rootless: Inside) -> None:
     )
     assert lines[3].startswith("['fd', 'full', 'mqueue', 'null', 'ptmx', 'pts', 'random', 'shm'")
     assert lines[4] == "1 ['etc', 'etc/mine']"
+    assert lines[5:7] == ["chmod: /dev/null: Read-only file system", "2"]
 
 
 @pytest.mark.rootless
