@@ -212,12 +212,11 @@ def run_rmi(argv: Sequence[str]) -> int:
     from buildkit_py.store.removal import remove_image
     from buildkit_py.store.store import Store
 
+    root = root_of(values)  # before we look like root
     # Snapshots hold files of subordinate ids, which only their namespace may remove.
     host = enter()
     code = 0
-    with Store.open(
-        root_of(values), overlay=host.overlay or "copy", single_id=host.ids == "single"
-    ) as store:
+    with Store.open(root, overlay=host.overlay or "copy", single_id=host.ids == "single") as store:
         for text in arguments:
             try:
                 for line in remove_image(store, text, force=bool(values["force"])):

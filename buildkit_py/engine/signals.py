@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 from buildkit_py.runtime.process import Process
@@ -22,20 +24,29 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 3
 """The third SIGINT or SIGTERM kills: a first process without handlers ignores both for ever."""
 
+HANGUP_SECONDS = 10
+"""How long a program may go on when our terminal is gone."""
+
 
 @contextlib.contextmanager
 def forwarded(process: Process, *, on_resize: Callable[[], None]) -> Iterator[None]:
     """Send what comes to us on to the container's first process. Main thread only.
 
     on_resize: called when our terminal has got another size
-    A signal that our caller had us ignore (nohup) stays ignored.
+    When our terminal is closed, the program gets SIGHUP and, some time later, is killed: nobody
+    could see or end it any more. A signal that our caller had us ignore (nohup) stays ignored.
     """
     count = 0
+    had_terminal = _has_terminal()
 
     def forward(number: int, frame: object) -> None:
         nonlocal count
         count += number in _ENDING
         process.kill(signal.SIGKILL if count >= PATIENCE else number)
+        if number == signal.SIGHUP and had_terminal and not _has_terminal():
+            timer = threading.Timer(HANGUP_SECONDS, process.kill)
+            timer.daemon = True
+            timer.start()
 
     before = {}
     for each in FORWARDED:
@@ -47,3 +58,7 @@ def forwarded(process: Process, *, on_resize: Callable[[], None]) -> Iterator[No
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _has_terminal() -> bool:
+    return any(os.isatty(fd) for fd in (0, 1, 2))
