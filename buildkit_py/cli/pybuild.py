@@ -105,7 +105,7 @@ def _build(argv: Sequence[str]) -> int:
 
         print(f"pybuild {__version__}")
         return 0
-    if arguments and arguments[0] in LATER and not os.path.isdir(arguments[0]):
+    if arguments and arguments[0] in LATER:
         raise InputError(f"`pybuild {arguments[0]}` is not supported yet", code="cli/not-yet")
     request = make_request(values, arguments)
     progress = _progress(values)

@@ -89,6 +89,14 @@ class _Task:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
+@dataclass(slots=True)
+class _Claim:
+    """A step that is being carried out; result is None until then, and when it failed."""
+
+    ended: threading.Event = field(default_factory=threading.Event)
+    result: Result | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Solution:
     """results: by vertex, for all that were asked for and all they needed
@@ -128,6 +136,7 @@ class Solver:
         self._ready: deque[int] = deque()
         self._left = 0
         self._numbers = 0
+        self._claims: dict[CacheKey, _Claim] = {}
         self._changed = threading.Condition()
         self._failure: BaseException | None = None
         self._cached = True
@@ -244,6 +253,28 @@ class Solver:
             keys.append(cache_key(definition_digest, read))
             if not rerun and (found := self.memory.find(keys[-1])) is not None:
                 return self._cached_step(task, self.memory.remember(keys, found))
+        with self._changed:
+            claim = self._claims.get(keys[-1])
+            mine = claim is None
+            if claim is None:
+                claim = self._claims[keys[-1]] = _Claim()
+        if not mine:
+            # The same step of another stage is running: its result serves both.
+            claim.ended.wait()
+            if claim.result is None:
+                raise Cancelled
+            return self._cached_step(task, claim.result)
+        try:
+            claim.result = self._make(task, definition_digest, keys, rerun=rerun)
+            return claim.result
+        finally:
+            claim.ended.set()
+
+    def _make(
+        self, task: _Task, definition_digest: Digest, keys: Sequence[CacheKey], *, rerun: bool
+    ) -> Result:
+        """Carry a step out, and remember what it made."""
+        vertex = task.vertex
         inputs = [self._materialise(each) for each in vertex.inputs]
         self._announce(task)
         self._cached = False

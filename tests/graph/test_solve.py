@@ -170,6 +170,16 @@ def test_independent_steps_run_at_once() -> None:
     assert set(steps.ran) >= {"left", "right", "copy"}
 
 
+def test_equal_steps_of_two_stages_run_once() -> None:
+    steps = Scripted()
+    root = base()
+
+    _, sink = solve(copy(run(root, "make", "one"), run(root, "make", "two")), Remembered(), steps)
+
+    assert sorted(steps.ran) in (["base", "copy", "one"], ["base", "copy", "two"])
+    assert [e.cached for e in sink.events if isinstance(e, StepEnded)].count(True) == 1
+
+
 def test_one_job_at_a_time_never_runs_two() -> None:
     running = threading.Semaphore(1)
 
