@@ -228,7 +228,7 @@ class CarryOut:
     ) -> MountSpec:
         match mount.type:
             case "tmpfs":
-                return Tmpfs(mount.target, mount.size_bytes)
+                return Tmpfs(mount.target, mount.size_bytes, read_only=mount.read_only)
             case "cache":
                 return stack.enter_context(
                     cache_mount(self.services, mount, wipe=self.again(vertex))
@@ -240,7 +240,7 @@ class CarryOut:
                     path = self._bind_source(mount, source, inputs[mount.input], folder, stack)
                 except InputError as error:
                     raise _placed(error, vertex) from None
-                return Bind(path, mount.target, read_only=True, recursive=False)
+                return Bind(path, mount.target, read_only=mount.read_only, recursive=False)
             case "secret" | "ssh":
                 raise UnsupportedMount(
                     f"`--mount=type={mount.type}` is not supported yet", at=vertex.span
