@@ -112,7 +112,9 @@ def open_place(root_fd: int, target: str, *, directory: bool) -> tuple[int, list
                         done = []
                     continue
                 after = os.fstat(here).st_mtime_ns
-                made.append(Stub(parent, name, bool(wants), before, after))
+                # What is made inside of another mount (our /dev, a cache) is not the root's.
+                if _mount_id(here) == _mount_id(root_fd):
+                    made.append(Stub(parent, name, bool(wants), before, after))
                 inner = os.open(name, _PLACE, dir_fd=here)
             os.close(here)
             here = inner
@@ -122,6 +124,12 @@ def open_place(root_fd: int, target: str, *, directory: bool) -> tuple[int, list
     finally:
         if here >= 0:
             os.close(here)
+
+
+def _mount_id(fd: int) -> str:
+    """Return the number of the mount that a descriptor is on; proc_pid_fdinfo(5)."""
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        return next(line for line in file if line.startswith("mnt_id:"))
 
 
 def remove(root: str, stubs: Iterable[Stub]) -> None:

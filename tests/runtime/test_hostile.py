@@ -263,3 +263,15 @@ def test_zero_bytes_and_large_texts(inside: Inside) -> None:
     """)
 
     assert out.split() == ["runtime/zero-byte"] * 3 + ["200000", "/etc/hosts"]
+
+
+def test_what_is_made_in_our_dev_is_not_removed_from_the_image(inside: Inside) -> None:
+    out = inside("""
+        os.makedirs(f"{box.image}/dev/pipes")
+        os.mkdir(f"{box.folder}/data")
+        mounts = (Bind(f"{box.folder}/data", "/dev/pipes"), Tmpfs("/dev/other"))
+        print(sh("ls /dev/pipes", mounts=mounts, root=Directory(box.image)).exit.code)
+        print(os.listdir(f"{box.image}/dev"))
+    """)
+
+    assert out.split() == ["0", "['pipes']"]
