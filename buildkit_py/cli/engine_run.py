@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buildkit_py.cli.reader import Value
-    from buildkit_py.engine.run import RunRequest
+    from buildkit_py.engine.request import RunRequest
     from buildkit_py.oci.reference import Reference
     from buildkit_py.runtime.spec import Limits
 
@@ -137,9 +137,8 @@ def make_request(values: dict[str, Value], arguments: Sequence[str]) -> RunReque
 
     from buildkit_py.build.limits import parse_hosts, parse_ulimits
     from buildkit_py.engine.command import read_variables
-    from buildkit_py.engine.images import PullPolicy
     from buildkit_py.engine.mounts import parse_tmpfs, parse_volume
-    from buildkit_py.engine.run import NetworkMode, RunRequest
+    from buildkit_py.engine.request import NetworkMode, PullPolicy, RunRequest
     from buildkit_py.runtime.network import publish
 
     entrypoint = values["entrypoint"]

@@ -6,19 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import InputError
-from buildkit_py.engine.changes import apply_changes
+from buildkit_py.engine.request import PullPolicy
 from buildkit_py.oci.image import ContainerConfig, Descriptor, ImageConfig
 from buildkit_py.oci.platform import Platform
 from buildkit_py.oci.reference import Reference, parse_reference
-from buildkit_py.store.archive import import_rootfs
 from buildkit_py.store.images import ImageRecord, UnknownImage
 from buildkit_py.store.store import Store
-
-PullPolicy = Literal["missing", "always", "never"]
 
 
 class WrongPlatform(InputError):
@@ -60,6 +57,10 @@ def import_image(
     name: as people write it, or None; message: takes the place of `Imported from what`
     Raises InputError, with the place in a change at fault; BadLayer for what is no tar.
     """
+    # The parser of Dockerfiles takes as long to import as all the rest: nothing else needs it.
+    from buildkit_py.engine.changes import apply_changes
+    from buildkit_py.store.archive import import_rootfs
+
     reference = None if name is None else _with_tag(name)
     config = apply_changes(ContainerConfig(), changes)
     return import_rootfs(

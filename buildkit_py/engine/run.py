@@ -6,23 +6,22 @@ however it dies, the zygote kills the container and the next session removes the
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
-import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.engine.command import argv_of, environment_of
-from buildkit_py.engine.images import Progress, PullPolicy, find_or_pull
+from buildkit_py.engine.images import Progress, find_or_pull
 from buildkit_py.engine.mounts import VolumeRequest, uncovered
+from buildkit_py.engine.request import RunRequest
 from buildkit_py.engine.signals import forwarded
 from buildkit_py.engine.terminal import Output, carry_input, fit, raw
 from buildkit_py.engine.volumes import bind_of, check_targets, make_workdir
 from buildkit_py.oci.image import ContainerConfig
-from buildkit_py.oci.platform import Platform
 from buildkit_py.oci.reference import Reference
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.network import publish, resolve
@@ -34,58 +33,19 @@ from buildkit_py.runtime.spec import (
     Container,
     Directory,
     Interface,
-    Limits,
     MountSpec,
     Overlay,
-    Tmpfs,
 )
 from buildkit_py.runtime.users import resolve_account
 from buildkit_py.runtime.zygote import Zygote
 from buildkit_py.store.snapshots import Active
 from buildkit_py.store.store import Store
 
-NetworkMode = Literal["default", "bridge", "host", "none"]
-
 
 class CannotPublish(InputError):
     """Ports are published for a container that has no network of its own."""
 
     code = "engine/cannot-publish"
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What to run, as docker's client understands it.
-
-    image: name or id; command: words after it
-    entrypoint: None is the image's, "" none
-    env: `NAME=value`, or `NAME` alone to take one out
-    workdir, user: None or "" is the image's
-    hosts: further lines of /etc/hosts, (name, address)
-    """
-
-    image: str
-    platform: Platform
-    command: tuple[str, ...] = ()
-    entrypoint: str | None = None
-    env: tuple[str, ...] = ()
-    volumes: tuple[VolumeRequest, ...] = ()
-    tmpfs: tuple[Tmpfs, ...] = ()
-    workdir: str = ""
-    user: str = ""
-    interactive: bool = False
-    terminal: bool = False
-    network: NetworkMode = "default"
-    ports: tuple[publish.Port, ...] = ()
-    name: str = ""
-    hostname: str = ""
-    hosts: tuple[tuple[str, str], ...] = ()
-    read_only: bool = False
-    limits: Limits = field(default_factory=Limits)
-    rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    shm_bytes: int = 0
-    labels: Mapping[str, str] = field(default_factory=dict)
-    pull: PullPolicy = "missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +172,7 @@ def _container(
     talk: Talk,
 ) -> Container:
     on_host = interface is None and request.network != "none"
-    hostname = request.hostname or (os.uname().nodename if on_host else secrets.token_hex(6))
+    hostname = request.hostname or (os.uname().nodename if on_host else os.urandom(6).hex())
     env = environment_of((f"HOSTNAME={hostname}", *config.env), request.env)
     return Container(
         args=argv_of(config, request.command, request.entrypoint),
@@ -293,6 +253,11 @@ class _Running:
             end = process.wait()
             for output in outputs:
                 output.join()
+        for output in outputs:
+            if output.error is not None and output.error.errno != errno.EPIPE:
+                talk.notice(f"the output is not whole: {output.error.strerror}", "")
+        if end.oom:
+            talk.notice("the memory limit was reached, and something was killed for it", "")
         return end
 
     def _join_terminal(self, stack: ExitStack) -> list[Output]:
