@@ -1,25 +1,37 @@
-"""A person at a terminal: a state root with base images, and `pybuild` run as a program."""
+"""A person at a terminal: a state root with base images, and `pybuild` run as a program.
+
+`person` is root, `user` somebody without rights, `anyone` each of them in turn. All tests of a
+session share one state root a person: a step that must run needs content of its own.
+"""
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.rootless import RootlessUser, unprivileged
 
 TREE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How a program ended. lines: stderr without times and digests, for golden text."""
+    """How a program ended. filtered: stderr without times and digests, for golden text."""
 
     code: int
     stdout: str
@@ -51,18 +63,89 @@ class Done:
         return found
 
     @property
+    def output(self) -> list[str]:
+        """The lines that the programs of all steps wrote."""
+        return re.findall(r"^#\d+ \d+\.\d{3} (.*)$", self.stderr, re.M)
+
+    def said(self, key: str) -> str:
+        """What a step wrote behind `key=`."""
+        found = [line[len(key) + 1 :] for line in self.output if line.startswith(f"{key}=")]
+        assert len(found) == 1, self.stderr
+        return found[0]
+
+    @property
+    def error(self) -> str:
+        """Errors and warnings as they were drawn, without the progress before them."""
+        lines = re.sub(r"^#\d+ .*\n", "", self.stderr, flags=re.M)
+        return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
+
+    @property
     def filtered(self) -> str:
         text = re.sub(r"sha256:[0-9a-f]{64}", "sha256:[DIGEST]", self.stderr)
         text = re.sub(r"^(#\d+) \d+\.\d{3} ", r"\1 [TIME] ", text, flags=re.M)
         return re.sub(r"DONE \d+\.\ds$", "DONE [TIME]", text, flags=re.M)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """One layer's tar, read once."""
+
+    data: bytes
+
+    @cached_property
+    def entries(self) -> dict[str, tarfile.TarInfo]:
+        with tarfile.open(fileobj=io.BytesIO(self.data)) as tar:
+            return {each.name: each for each in tar}
+
+    def text(self, name: str) -> str:
+        with tarfile.open(fileobj=io.BytesIO(self.data)) as tar:
+            file = tar.extractfile(name)
+            assert file is not None
+            return file.read().decode()
+
+    def owners(self) -> dict[str, tuple[int, int]]:
+        return {name: (each.uid, each.gid) for name, each in self.entries.items()}
+
+    def modes(self) -> dict[str, int]:
+        return {name: each.mode for name, each in self.entries.items()}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in a store: what a build made, and how that went."""
+
+    done: Done
+    config: Any
+    manifest: Any
+    new: list[Layer]
+
+    @property
+    def history(self) -> list[str]:
+        return [each["created_by"] for each in self.config["history"]]
+
+
 @dataclass(slots=True)
 class Person:
-    """Somebody with a state root of their own."""
+    """Somebody with a state root of their own.
+
+    account: None for root
+    folder: a directory of theirs, made for one test, for contexts and what builds write
+    """
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)
+    account: RootlessUser | None = None
+    folder: Path = Path("/nonexistent")
+
+    @property
+    def is_root(self) -> bool:
+        return self.account is None
+
+    def arguments(self, *arguments: str | Path) -> list[str]:
+        """Return the command line of `pybuild --progress plain`."""
+        python = self.account.python if self.account else sys.executable
+        words = [python, "-m", "buildkit_py", "--root", str(self.root), "--progress", "plain"]
+        return words + [str(each) for each in arguments]
 
     def pybuild(
         self,
@@ -74,8 +157,7 @@ class Person:
     ) -> Done:
         """Run `pybuild --progress plain` and expect an exit code (None: any)."""
         return self.run(
-            [sys.executable, "-m", "buildkit_py", "--root", str(self.root), "--progress", "plain"]
-            + [str(each) for each in arguments],
+            self.arguments(*arguments),
             cwd=cwd,
             env=env,
             code=code,
@@ -91,16 +173,10 @@ class Person:
         code: int | None = 0,
         timeout_seconds: float = 300,
     ) -> Done:
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("BUILDKIT", "SOURCE_DATE", "DOCKER"))
-        }
-        environment |= {"PYTHONPATH": str(TREE), **self.environment, **(env or {})}
         done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment,
+            self.command(command),
+            cwd=cwd or (self.account.home if self.account else None),
+            env={**self.whole_environment(), **(env or {})},
             capture_output=True,
             text=True,
             errors="surrogateescape",
@@ -111,6 +187,72 @@ class Person:
             assert done.returncode == code, f"ended with {done.returncode}\n{done.stderr}"
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a program in a process group of its own, its stderr readable."""
+        return subprocess.Popen(
+            self.command(command),
+            cwd=self.account.home if self.account else None,
+            env=self.whole_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+
+    def command(self, command: Sequence[str]) -> Sequence[str]:
+        return self.account.command(command) if self.account else command
+
+    def whole_environment(self) -> dict[str, str]:
+        if self.account:
+            return {**self.account.environment, **self.environment}
+        ours = ("BUILDKIT", "SOURCE_DATE", "DOCKER")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        return {**inherited, "PYTHONPATH": str(TREE), **self.environment}
+
+    def context(
+        self, dockerfile: str, files: Mapping[str, str | bytes] | None = None, *, name: str = "c"
+    ) -> Path:
+        """Write a build context with plain modes, whatever the umask is."""
+        path = self.folder / name
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755)
+        for file, content in {"Dockerfile": dockerfile, **(files or {})}.items():
+            whole = path / file
+            for parent in reversed(whole.relative_to(path).parents[:-1]):
+                (path / parent).mkdir(exist_ok=True)
+                (path / parent).chmod(0o755)
+            whole.write_bytes(content.encode() if isinstance(content, str) else content)
+            whole.chmod(0o644)
+        return path
+
+    def build(
+        self,
+        dockerfile: str,
+        files: Mapping[str, str | bytes] | None = None,
+        *options: str,
+        cached: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> Image:
+        """Build from a Dockerfile and files; every step runs unless it may be `cached`."""
+        context = self.context(dockerfile, files)
+        again = () if cached else ("--no-cache",)
+        return self.image(self.pybuild(*again, *options, context, env=env))
+
+    def image(self, done: Done) -> Image:
+        config = json.loads(self.blob(done.image))
+        manifest = self._manifest_of(done.image)
+        # Layers of the base are the first entries of the history that are not empty.
+        made = [each for each in config["history"] if not each.get("empty_layer")]
+        new = [
+            self.layer(descriptor)
+            for descriptor, entry in zip(manifest["layers"], made, strict=True)
+            if entry.get("comment") == "buildkit.dockerfile.v0"
+        ]
+        return Image(done, config, manifest, new)
+
+    def layer(self, descriptor: Mapping[str, Any]) -> Layer:
+        return Layer(gzip.decompress(self.blob(descriptor["digest"])))
+
     def blob(self, digest: str) -> bytes:
         return (self.root / "content/blobs" / digest.replace(":", "/")).read_bytes()
 
@@ -118,32 +260,97 @@ class Person:
         """The image config of an id."""
         return json.loads(self.blob(image))
 
+    def names(self) -> dict[str, str]:
+        """The manifest's digest of each full name, such as `docker.io/library/x:latest`."""
+        index = json.loads((self.root / "content/index.json").read_text())
+        named = (
+            (each.get("annotations", {}).get("io.containerd.image.name"), each["digest"])
+            for each in index["manifests"]
+        )
+        return {name: digest for name, digest in named if name}
+
     def manifest(self, name: str) -> Any:
         """The manifest of a full name such as `docker.io/library/x:latest`."""
+        return json.loads(self.blob(self.names()[name]))
+
+    def _manifest_of(self, image: str) -> Any:
         index = json.loads((self.root / "content/index.json").read_text())
         for each in index["manifests"]:
-            if each.get("annotations", {}).get("io.containerd.image.name") == name:
-                return json.loads(self.blob(each["digest"]))
-        raise AssertionError(f"no image {name}")
+            manifest = json.loads(self.blob(each["digest"]))
+            if manifest["config"]["digest"] == image:
+                return manifest
+        raise AssertionError(f"no manifest of {image}")
+
+    def give(self, *bases: str) -> None:
+        """Put base images into this person's store."""
+        python = self.account.python if self.account else sys.executable
+        make = [python, str(TREE / "fixtures/make_bases"), "--root", str(self.root), *bases]
+        self.run(make)
 
 
 @pytest.fixture(scope="session")
-def root_with_busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root_with_busybox() -> Iterator[Path]:
     """A state root of root's, with busybox:latest."""
-    root = tmp_path_factory.mktemp("stories") / "root"
-    subprocess.run(
-        [sys.executable, str(TREE / "fixtures/make_bases"), "--root", str(root), "busybox"],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(TREE)},
-    )
-    return root
+    folder = Path(tempfile.mkdtemp(prefix="buildkit-py-stories-", dir="/var/tmp"))
+    Person(folder / "root").give("busybox")
+    yield folder / "root"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def account_with_busybox() -> Iterator[RootlessUser]:
+    """The unprivileged user, with busybox:latest in a state root in their folder."""
+    with unprivileged() as account:
+        account.folder.chmod(0o755)
+        Person(account.folder / "root", account=account).give("busybox")
+        yield account
 
 
 @pytest.fixture
-def person(root_with_busybox: Path) -> Person:
+def person(root_with_busybox: Path) -> Iterator[Person]:
     """Root, with a store that has busybox and what earlier tests built."""
-    return Person(root_with_busybox)
+    folder = Path(tempfile.mkdtemp(dir=root_with_busybox.parent))
+    folder.chmod(0o755)
+    yield Person(root_with_busybox, folder=folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def user(account_with_busybox: RootlessUser) -> Iterator[Person]:
+    """Somebody without rights; a test that asks for them bears the marker `rootless`."""
+    account = account_with_busybox
+    folder = Path(tempfile.mkdtemp(dir=account.folder))
+    folder.chmod(0o755)
+    os.chown(folder, account.uid, account.gid)
+    yield Person(account.folder / "root", account=account, folder=folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("person", marks=pytest.mark.root),
+        pytest.param("user", marks=pytest.mark.rootless),
+    ]
+)
+def anyone(request: pytest.FixtureRequest) -> Person:
+    """Root, then somebody without rights: the same story for both."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Person)
+    return found
+
+
+@pytest.fixture(scope="session")
+def _with_debian() -> set[Path]:
+    return set()
+
+
+@pytest.fixture
+def anyone_with_debian(anyone: Person, _with_debian: set[Path]) -> Person:
+    """The same, with debian:bookworm in the store."""
+    if anyone.root not in _with_debian:
+        anyone.give("debian")
+        _with_debian.add(anyone.root)
+    return anyone
 
 
 @pytest.fixture
