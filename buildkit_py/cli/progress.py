@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from _thread import allocate_lock  # `threading` takes 2 ms to import
 
 from buildkit_py.core.events import (
     Event,
@@ -61,20 +62,48 @@ class Lines:
         return [shown(rest) for rest in rests if rest]
 
 
+_COLOUR = "\x1b\\[[0-9;:]*m"
+"""Select Graphic Rendition (ECMA-48, 8.3.117): no title, no cursor, no answer-back."""
+
+
 def shown(line: bytes) -> str:
-    """Return a program's line as it may be printed: only the last of what `\\r` overwrote."""
+    """Return a program's line as it may be printed: only the last of what `\\r` overwrote.
+
+    Colours stay, and end with the line. Whatever else could command a terminal does not.
+    """
     text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-    return "".join(c if c.isprintable() or c == "\t" or c == "\x1b" else "�" for c in text)
+    if text.isprintable():
+        return text
+    import re
+
+    pieces = re.split(f"({_COLOUR})", text)
+    harmless = [each if at % 2 else safe(each) for at, each in enumerate(pieces)]
+    return "".join([*harmless, "\x1b[0m"] if len(pieces) > 1 else harmless)
+
+
+def bare(line: str) -> str:
+    """Return a line of `shown` without its colours: it can be measured and cut."""
+    if "\x1b" not in line:
+        return line
+    import re
+
+    return re.sub(_COLOUR, "", line)
+
+
+def safe(text: str) -> str:
+    """Return one line of text without anything that could command a terminal."""
+    text = text.partition("\n")[0]
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else "�" for c in text)
 
 
 class Plain:
     """One line per event. A step's lines are set apart from another step's by an empty line."""
 
     def __init__(self, stream: TextIO) -> None:
-        import threading
-
         self.stream = stream
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.lines = Lines()
         self.last = 0
         self.names: dict[int, str] = {}
@@ -92,14 +121,14 @@ class Plain:
     def _lines(self, event: StepStarted | StepOutput | StepStatus | StepEnded) -> list[str]:
         match event:
             case StepStarted(_, name):
-                self.names[event.number] = name
-                return [name.partition("\n")[0]]
+                self.names[event.number] = safe(name)
+                return [safe(name)]
             case StepOutput():
                 return [f"{event.seconds:.3f} {line}" for line in self.lines.add(event)]
             case StepStatus(_, name, current, total, done):
                 if done:
-                    return [f"{name} done"]
-                return [f"{name} {current}/{total}"] if total else [name]
+                    return [safe(f"{name} done")]
+                return [safe(f"{name} {current}/{total}" if total else name)]
             case StepEnded():
                 rest = [f"{event.seconds:.3f} {line}" for line in self.lines.end(event.number)]
                 if event.cached:
@@ -107,14 +136,14 @@ class Plain:
                 if event.cancelled:
                     return [*rest, "CANCELED"]
                 if event.error is not None:
-                    return [*rest, f"ERROR: {event.error}"]
+                    return [*rest, safe(f"ERROR: {event.error}")]
                 return [*rest, f"DONE {event.seconds:.1f}s"]
 
     def _write(self, number: int, line: str) -> None:
         if self.last not in (0, number):
             # Another step comes in between: name it again, as BuildKit does.
             self.stream.write("\n")
-            name = self.names.get(number, "").partition("\n")[0]
+            name = self.names.get(number, "")
             if line != name:
                 self.stream.write(f"#{number} {name}\n")
         self.last = number
@@ -125,10 +154,8 @@ class RawJson:
     """One JSON object per event, as buildx's `rawjson` has them in substance."""
 
     def __init__(self, stream: TextIO) -> None:
-        import threading
-
         self.stream = stream
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.names: dict[int, str] = {}
 
     def emit(self, event: Event) -> None:
@@ -174,11 +201,9 @@ class Live:
     PERIOD_SECONDS = 0.1
 
     def __init__(self, stream: TextIO) -> None:
-        import threading
-
         self.stream = stream
         self.colour = "NO_COLOR" not in os.environ
-        self.lock = threading.Lock()
+        self.lock = allocate_lock()
         self.lines = Lines()
         self.running: dict[int, tuple[str, float, list[str]]] = {}
         self.drawn = 0
@@ -191,17 +216,17 @@ class Live:
                 self.stream.write(f"{event.text}\n\n")
                 self._draw()
             elif isinstance(event, StepStarted):
-                self.running[event.number] = (event.name, time.monotonic(), [])
+                self.running[event.number] = (safe(event.name), time.monotonic(), [])
                 self._redraw()
             elif isinstance(event, StepOutput):
                 kept = self.running[event.number][2]
-                kept += self.lines.add(event)
+                kept += map(bare, self.lines.add(event))
                 del kept[: -self.TAIL]
                 self._redraw()
             elif isinstance(event, StepStatus):
                 part = f" {event.current}/{event.total}" if event.total and not event.done else ""
                 kept = self.running[event.number][2]
-                kept.append(f"{event.name}{part}{' done' if event.done else ''}")
+                kept.append(safe(f"{event.name}{part}{' done' if event.done else ''}"))
                 del kept[: -self.TAIL]
                 self._redraw()
             else:
@@ -211,14 +236,13 @@ class Live:
     def _end(self, event: StepEnded) -> None:
         name, _, kept = self.running.pop(event.number)
         self._erase()
-        title = f"[+] {name.partition(chr(10))[0]}" if not name.startswith("[") else name
-        title = f" => {title.partition(chr(10))[0]}"
+        title = f" => {name}" if name.startswith("[") else f" => [+] {name}"
         if event.cached:
             self._line(f" => CACHED{title[3:]}", "36")
         elif event.cancelled:
             self._line(f"{title}  CANCELED", "33")
         elif event.error is not None:
-            kept += self.lines.end(event.number)
+            kept += map(bare, self.lines.end(event.number))
             self._line(f"{title}  ERROR", "31")
             for line in kept:
                 self._line(f" => => # {line}", "")
@@ -254,7 +278,7 @@ class Live:
     def _draw(self) -> None:
         now = time.monotonic()
         for name, started, kept in list(self.running.values())[:8]:
-            self._line(f" => {name.partition(chr(10))[0]}  {now - started:.1f}s", "")
+            self._line(f" => {name}  {now - started:.1f}s", "")
             self.drawn += 1
             for line in kept:
                 self._line(f" => => # {line}", "2")

@@ -54,7 +54,7 @@ def excerpt(span: Span, label: str = "", *, paint: Paint = plain) -> list[str]:
     shown = range(first, min(last, first + MOST_LINES - 1) + 1)
     width = len(str(shown[-1]))
     gutter = " " * width + " |"
-    lines = [f"{' ' * width}--> {span.place}", gutter]
+    lines = [f"{' ' * width}--> {printable(span.place)}", gutter]
     for number in shown:
         text = span.source.line(number)
         start = span.source.starts[number - 1]
@@ -66,7 +66,7 @@ def excerpt(span: Span, label: str = "", *, paint: Paint = plain) -> list[str]:
         lines.append(f"{number:>{width}} | {printable(text)}")
         under = " " * len(printable(text[:left])) + "^" * max(len(printable(text[left:right])), 1)
         if number == shown[-1] and label:
-            under += f" {label}"
+            under += f" {printable(label)}"
         if right > left or number == first:
             lines.append(f"{gutter} {paint(under, 'error')}")
     if last > shown[-1]:

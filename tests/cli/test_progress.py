@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
+
 from buildkit_py.cli.progress import Live, Plain, RawJson
 from buildkit_py.core.events import (
     Sink,
@@ -79,6 +81,34 @@ def test_what_could_command_a_terminal_is_not_passed_on() -> None:
     plain.emit(StepOutput(1, b"10%\r20%\r\nbell\x07\n", 1, 0.5))
 
     assert stream.getvalue() == "#1 x\n#1 0.500 20%\n#1 0.500 bell�\n"
+
+
+HOSTILE = b"\x1b]0;title\x07\x1b[2J\x1b[6n\x1bPq\x1b\\\\\xc2\x9b2J"
+
+
+@pytest.mark.parametrize("make", [Plain, Live])
+def test_no_part_of_a_step_commands_a_terminal(make: type[Plain] | type[Live]) -> None:
+    stream = io.StringIO()
+    sink: Sink = make(stream)
+    text = HOSTILE.decode()
+    sink.emit(StepStarted(1, f"[1/2] RUN {text}"))
+    sink.emit(StepOutput(1, b"out " + HOSTILE + b"\nrest" + HOSTILE, 1, 0.5))
+    sink.emit(StepStatus(1, text, 5, 10))
+    sink.emit(StepEnded(1, error=f"failed {text}"))
+
+    shown = stream.getvalue()
+    assert "failed" in shown or make is Live
+    for command in ("\x1b]", "\x1b[2J", "\x1b[6n", "\x1bP", "\x1b\\", "\x9b", "\x07"):
+        assert command not in shown
+
+
+def test_a_program_s_colours_stay_and_end_with_their_line() -> None:
+    stream = io.StringIO()
+    plain = Plain(stream)
+    plain.emit(StepStarted(1, "x"))
+    plain.emit(StepOutput(1, b"\x1b[1;31mred\x1b[2K\n", 1, 0.5))
+
+    assert stream.getvalue() == "#1 x\n#1 0.500 \x1b[1;31mred�[2K\x1b[0m\n"
 
 
 def test_json_lines_hold_vertexes_logs_and_statuses() -> None:

@@ -74,9 +74,12 @@ def test_several_errors_are_all_drawn() -> None:
 
 
 def test_what_could_command_a_terminal_is_escaped() -> None:
-    source = Source("f", "RUN \x1b[31m\tx\n")
+    source = Source("f\x1b[2J", "RUN \x1b[31m\tx\n")
+    error = InputError(
+        "bad \x1b]0;title\x07", code="x/y", at=source.span(4, 11), label="\x1b[2Jx", hint="\x1bc"
+    )
 
-    drawn = draw(InputError("bad \x1b]0;title\x07", code="x/y", at=source.span(4, 11)))
+    drawn = draw(error)
 
     assert "\x1b" not in drawn
     assert "\x07" not in drawn
