@@ -80,7 +80,7 @@ def _enter_user_namespace(notices: list[str]) -> Ids:
         _unshare_with_helper(str(tools[0]), str(tools[1]), uid, gid, uids, gids)
         ids: Ids = "range"
     else:
-        notices.append(_why_single(user, tools, bool(uids and gids)))
+        notices.append(_why_single(user, tools))
         _unshare(CLONE_NEWUSER | CLONE_NEWNS)
         _map_single(uid, gid)
         ids = "single"
@@ -89,20 +89,17 @@ def _enter_user_namespace(notices: list[str]) -> Ids:
             os.setgroups([])
         processes.set_ids(0, 0)
     except OSError as error:
-        raise HostError(
-            f"the user namespace gives no root: {error.strerror}", code="host/user-namespace"
-        ) from None
+        raise _explained("becoming root of a user namespace", error.errno or 0) from None
     return ids
 
 
-def _why_single(user: str, tools: tuple[str | None, str | None], has_ids: bool) -> str:
+def _why_single(user: str, tools: tuple[str | None, str | None]) -> str:
     cannot = "files can belong to `root` only: no USER, no chown to other ids"
     if not all(tools):
         return (
             f"`newuidmap` is not installed; {cannot}. "
             "Install it: apt-get install uidmap, or dnf install shadow-utils"
         )
-    del has_ids  # the only reason left
     return (
         f"`{user}` has no subordinate ids; {cannot}. As root: "
         f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
@@ -180,19 +177,16 @@ def _unshare_with_helper(
         )
     os.close(go_read)
     os.close(error_write)
+    said = b""
     try:
-        try:
-            _unshare(CLONE_NEWUSER | CLONE_NEWNS)
-            os.write(go_write, b"x")
-        finally:
-            os.close(go_write)
-            said = b""
-            while piece := os.read(error_read, 4096):
-                said += piece
-            os.close(error_read)
-            _, status = os.waitpid(child, 0)
-    except BaseException:
-        raise
+        _unshare(CLONE_NEWUSER | CLONE_NEWNS)
+        os.write(go_write, b"x")
+    finally:
+        os.close(go_write)
+        while piece := os.read(error_read, 4096):
+            said += piece
+        os.close(error_read)
+        _, status = os.waitpid(child, 0)
     if status != 0:
         text = said.decode(errors="replace").strip() or "no message"
         raise HostError(
@@ -262,7 +256,7 @@ def _sysctl(name: str) -> str:
 def _explained(what: str, number: int) -> HostError:
     """Return the error with the likely reason on this machine and what to do about it."""
     text = f"namespaces are refused here: {what}: {os.strerror(number)}"
-    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1" and os.geteuid() != 0:
+    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1" and _unprivileged():
         hint = (
             "this system's AppArmor restricts user namespaces; as root: "
             "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give the program "
@@ -283,6 +277,11 @@ def _explained(what: str, number: int) -> HostError:
     else:
         hint = "does this kernel, or a container around us, allow user namespaces?"
     return HostError(text, code="host/namespaces", hint=hint)
+
+
+def _unprivileged() -> bool:
+    """Tell whether this is no root of the machine: another user, or root of a namespace."""
+    return os.geteuid() != 0 or _existing_ids() != "all"
 
 
 def _filtered() -> bool:

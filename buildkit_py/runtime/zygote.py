@@ -248,11 +248,11 @@ def _pickled(value: object) -> bytes:
 def _command() -> list[str]:
     """Return the zygote's command line: no site, no environment, our package's folder last."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    code = (
+    program = (
         "import sys; sys.path.append(sys.argv[1]); "
         "from buildkit_py.runtime.zygote_loop import main; main()"
     )
-    return [os.path.realpath(sys.executable), "-I", "-S", "-X", "utf8", "-c", code, package]
+    return [os.path.realpath(sys.executable), "-I", "-S", "-X", "utf8", "-c", program, package]
 
 
 def _read_only_interpreter() -> int:
