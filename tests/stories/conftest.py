@@ -27,6 +27,8 @@ import pytest
 from tests.rootless import RootlessUser, unprivileged
 
 TREE = Path(__file__).resolve().parents[2]
+MADE_HERE = "buildkit.dockerfile.v0"
+"""Comment of a history entry that a Dockerfile made: BuildKit's, and so ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ class Image:
 
     @property
     def history(self) -> list[str]:
-        return [each["created_by"] for each in self.config["history"]]
+        """What made each entry that is not the base's."""
+        ours = (each for each in self.config["history"] if each.get("comment") == MADE_HERE)
+        return [each["created_by"] for each in ours]
 
 
 @dataclass(slots=True)
@@ -241,12 +245,12 @@ class Person:
     def image(self, done: Done) -> Image:
         config = json.loads(self.blob(done.image))
         manifest = self._manifest_of(done.image)
-        # Layers of the base are the first entries of the history that are not empty.
+        # Every layer has its entry in the history, and those of a base say who made them.
         made = [each for each in config["history"] if not each.get("empty_layer")]
         new = [
             self.layer(descriptor)
             for descriptor, entry in zip(manifest["layers"], made, strict=True)
-            if entry.get("comment") == "buildkit.dockerfile.v0"
+            if entry.get("comment") == MADE_HERE
         ]
         return Image(done, config, manifest, new)
 
