@@ -24,7 +24,10 @@ def codes(module: ast.Module) -> set[str]:
     return {
         value.value
         for value in values
-        if isinstance(value, ast.Constant) and isinstance(value.value, str)
+        # A program's text may be called `code`, too.
+        if isinstance(value, ast.Constant)
+        and isinstance(value.value, str)
+        and " " not in value.value
     }
 
 
