@@ -105,6 +105,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             zygote=zygote,
             network=network,
             sink=named,
+            stubs=_stubs(store),
             resolver=host_resolver(),
             host_resolv_conf=_read_text(RESOLV_CONF),
             hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
@@ -285,6 +286,12 @@ def _time(request: BuildRequest) -> str:
     moment = datetime.fromtimestamp(now // 1_000_000_000, UTC)
     text = f"{moment:%Y-%m-%dT%H:%M:%S}.{now % 1_000_000_000:09d}".rstrip("0").rstrip(".")
     return f"{text}Z"
+
+
+def _stubs(store: Store) -> str:
+    path = store.session.temporary("stubs-")
+    os.mkdir(path, 0o755)
+    return path
 
 
 def _read_text(path: str) -> str:

@@ -20,6 +20,8 @@ class Overlay:
 
     userxattr: required in a user namespace other than the first one
     volatile: no fsync; a crash loses the upper directory, which a build step does not mind
+    stubs: existing directory in which containers share mount points; it must outlive them.
+        "" makes them beside `work`, for this container alone
     """
 
     lower: tuple[str, ...]
@@ -27,6 +29,7 @@ class Overlay:
     work: str
     userxattr: bool = False
     volatile: bool = True
+    stubs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

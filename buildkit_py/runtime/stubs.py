@@ -13,9 +13,10 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from buildkit_py.core.digest import sha256
 from buildkit_py.runtime.kernel.paths import make_directories_beneath, open_beneath
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -58,6 +59,27 @@ def prepare_lower(path: str, targets: Iterable[tuple[str, bool]]) -> None:
                 os.close(fd)
     finally:
         os.close(root)
+
+
+def shared_lower(folder: str, targets: Sequence[tuple[str, bool]]) -> str:
+    """Return the directory below `folder` that holds just these mount points, made if need be.
+
+    Any number of overlays may stand on it at once: nobody writes there.
+    """
+    name = sha256(repr(list(targets)).encode("utf-8", "surrogateescape")).removeprefix("sha256:")[
+        :32
+    ]
+    path = os.path.join(folder, name)
+    if not os.path.isdir(path):
+        part = f"{path}.{os.urandom(4).hex()}"
+        prepare_lower(part, targets)
+        try:
+            os.rename(part, path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            remove_lower(part)  # another thread was faster
+    return path
 
 
 def remove_lower(path: str) -> None:

@@ -91,7 +91,7 @@ class Zygote:
         stdin, stdout, stderr: descriptors, which stay the caller's; with a terminal unused
         Raises InputError for what cannot be, HostError for what this machine cannot.
         """
-        lower = _prepare_stubs(container)
+        lower, own = _prepare_stubs(container)
         try:
             chosen = plan(container, self.host, stubs=lower)
             channel = self._ask(("create", chosen, container.limits), (stdin, stdout, stderr))
@@ -106,7 +106,7 @@ class Zygote:
                 channel.close()
                 raise
         except BaseException:
-            if lower:
+            if own:
                 stubs.remove_lower(lower)
             raise
 
@@ -114,7 +114,7 @@ class Zygote:
             if rows and container.stubs:
                 root = container.root
                 stubs.remove(root.upper if isinstance(root, Overlay) else root.path, rows)
-            if lower:
+            if own:
                 stubs.remove_lower(lower)
 
         process = Process(
@@ -300,17 +300,20 @@ def _sealed_copy() -> int:
         os.close(fd)
 
 
-def _prepare_stubs(container: Container) -> str:
-    """Make the directory of mount points below all layers, and return its path, or ""."""
+def _prepare_stubs(container: Container) -> tuple[str, bool]:
+    """Return the directory of mount points below all layers, or "", and whether to remove it."""
     root = container.root
     if not isinstance(root, Overlay) or not container.stubs:
-        return ""
+        return "", False
     is_directory = {
         spec.source: not os.path.exists(spec.source) or os.path.isdir(spec.source)
         for spec in container.mounts
         if isinstance(spec, Bind)
     }
+    targets = mount_points(container, is_directory=is_directory)
+    if root.stubs:
+        return stubs.shared_lower(root.stubs, targets), False
     path = root.work.rstrip("/") + "-stubs"
     stubs.remove_lower(path)  # of a process that was killed
-    stubs.prepare_lower(path, mount_points(container, is_directory=is_directory))
-    return path
+    stubs.prepare_lower(path, targets)
+    return path, True

@@ -145,6 +145,7 @@ def make_container(
             active.upper,
             active.work,
             userxattr=services.host.overlay == "userxattr",
+            stubs=services.stubs,
         )
         if active.lower
         else Directory(active.upper),

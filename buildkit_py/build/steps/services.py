@@ -23,7 +23,10 @@ from buildkit_py.store.store import Store
 
 @dataclass(slots=True)
 class Services:
-    """Shared by all threads of one build."""
+    """Shared by all threads of one build.
+
+    stubs: directory of the session for mount points that images lack
+    """
 
     store: Store
     database: Database
@@ -31,6 +34,7 @@ class Services:
     zygote: Zygote
     network: Network
     sink: Sink
+    stubs: str
     resolver: Resolver
     host_resolv_conf: str
     hostname: str = "buildkitsandbox"
