@@ -40,7 +40,7 @@ def resolve_account(root_fd: int, text: str, *, groups: tuple[str, ...] = ()) ->
     wanted = _number(user) if user else 0
     uid, gid, home, name = -1, 0, "/", ""
     for row in _rows(root_fd, "etc/passwd", fields=6):
-        ids = _number(row[2]), _number(row[3])
+        ids = _entry(row[2]), _entry(row[3])
         if ids[0] is None or ids[1] is None:
             continue
         if ids[0] == wanted if wanted is not None else row[0] == user:
@@ -62,7 +62,7 @@ def resolve_account(root_fd: int, text: str, *, groups: tuple[str, ...] = ()) ->
         extra = [
             number
             for row in _rows(root_fd, "etc/group", fields=4)
-            if name in row[3].split(",") and (number := _number(row[2])) is not None
+            if name in row[3].split(",") and (number := _entry(row[2])) is not None
         ]
     extra += [_find_group(root_fd, each) for each in groups]
     # The group itself is part of the list, or dropping it would gain access: CVE-2022-36109.
@@ -74,7 +74,7 @@ def _find_group(root_fd: int, group: str) -> int:
     if wanted is not None:
         return wanted
     for row in _rows(root_fd, "etc/group", fields=3):
-        number = _number(row[2])
+        number = _entry(row[2])
         if row[0] == group and number is not None:
             return number
     raise UnknownAccount(f"unable to find group {group}: no matching entries in group file")
@@ -87,6 +87,17 @@ def _number(text: str) -> int | None:
     if len(text) > 10 or int(text) > _HIGHEST:
         raise UnknownAccount(f"`{text}`: uids and gids must be in range 0-{_HIGHEST}")
     return int(text)
+
+
+def _entry(text: str) -> int | None:
+    """Return the number in a table's entry, or None: such an entry is nobody we can run as.
+
+    Tables do hold numbers out of range: nfsnobody was 4294967294 for years.
+    """
+    try:
+        return _number(text)
+    except UnknownAccount:
+        return None
 
 
 def _rows(root_fd: int, path: str, *, fields: int) -> Iterator[list[str]]:
