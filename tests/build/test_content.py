@@ -39,6 +39,16 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
+def relink(path: Path, target: str) -> None:
+    path.unlink()
+    path.symlink_to(target)
+
+
+def to_file(path: Path) -> None:
+    path.rmdir()
+    path.touch()
+
+
 CHANGES: dict[str, Callable[[Path], object]] = {
     "content": lambda t: (t / "dir/file").write_text("TEXT"),
     "mode": lambda t: (t / "dir/file").chmod(0o600),
@@ -47,9 +57,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "new file": lambda t: (t / "dir/deep/new").touch(),
     "new directory": lambda t: (t / "dir/new").mkdir(),
     "deleted file": lambda t: (t / "dir/link").unlink(),
-    "target of a link": lambda t: ((t / "dir/link").unlink(), (t / "dir/link").symlink_to("x")),
+    "target of a link": lambda t: relink(t / "dir/link", "x"),
     "attribute": lambda t: os.setxattr(t / "dir/file", "user.x", b"1"),
-    "type": lambda t: ((t / "dir/deep").rmdir(), (t / "dir/deep").touch()),
+    "type": lambda t: to_file(t / "dir/deep"),
 }
 
 
