@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import marshal
 import os
+import sys
 from collections.abc import Callable
 
 from buildkit_py.core.errors import BuildkitError, HostError, InputError
@@ -43,6 +44,10 @@ def run_child(
     operation = "start"
     try:
         processes.die_with_parent()
+        # From here on nothing can be imported: an import that we overlooked fails, and never
+        # runs the image's code.
+        sys.meta_path.clear()
+        sys.path.clear()
         os.umask(0)  # modes are meant as they are written; the plan sets the program's umask
         for number, fd in enumerate(stdio):
             os.dup2(fd, number)
