@@ -77,8 +77,8 @@ class Done:
 
     @property
     def error(self) -> str:
-        """Errors and warnings as they were drawn, without the progress before them."""
-        lines = re.sub(r"^#\d+ .*\n", "", self.stderr, flags=re.M)
+        """Errors and warnings as they were drawn, without progress and notices of the machine."""
+        lines = re.sub(r"^(#\d+|notice:) .*\n", "", self.stderr, flags=re.M)
         return re.sub(r"\n{3,}", "\n\n", lines).strip("\n") + "\n"
 
     @property

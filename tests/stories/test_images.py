@@ -48,8 +48,9 @@ def test_files_with_ids(anyone: Person, again: bool) -> None:
     context = anyone.context("FROM busybox\nLABEL files=ids\n")
     iid, metadata = anyone.folder / "iid", anyone.folder / "metadata"
     options = ("--iidfile", iid, "--metadata-file", metadata, "-t", "ids:a", "-t", "ids:b")
-    for _ in range(3 if again else 1):
-        done = anyone.pybuild(*options, context)
+    for _ in range(2 if again else 0):
+        anyone.pybuild(*options, context)
+    done = anyone.pybuild(*options, context)
 
     digest = anyone.names()["docker.io/library/ids:a"]
     assert iid.read_text() == done.image
