@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from buildkit_py.core.errors import BuildkitError
@@ -21,6 +22,14 @@ def end_in_order() -> None:
     for each in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(each) is signal.SIG_DFL:
             signal.signal(each, stop)
+
+
+def end_unread() -> int:
+    """Return the exit code for when nobody reads our output any more; what follows goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    return 141
 
 
 def report(error: BuildkitError) -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from buildkit_py.build.request import BuildRequest
-from buildkit_py.cli.common import Terminated, end_in_order, report, report_bug
+from buildkit_py.cli.common import Terminated, end_in_order, end_unread, report, report_bug
 from buildkit_py.cli.reader import Command, HelpWanted, Option, read
 from buildkit_py.core.errors import BuildkitError, InputError
 
@@ -28,6 +28,8 @@ BUILD = Command(
     "Build an OCI image from a Dockerfile, without Docker and without a daemon.",
     (
         Option("--add-host", "list", "Add a line to /etc/hosts of RUN", metavar="NAME=IP"),
+        Option("--allow", "list", "Let the Dockerfile use network.host or security.insecure",
+               metavar="NAME"),
         Option("--build-arg", "list", "Set an ARG; without a value, from the environment",
                metavar="NAME[=VALUE]"),
         Option("-f --file", "text", "Path of the Dockerfile (default: CONTEXT/Dockerfile)",
@@ -59,7 +61,7 @@ BUILD = Command(
     ),
     arguments="CONTEXT",
     unsupported=(
-        "--allow", "--annotation", "--attest", "--build-context", "--builder", "--cache-from",
+        "--annotation", "--attest", "--build-context", "--builder", "--cache-from",
         "--cache-to", "--call", "--cgroup-parent", "--check", "--debug", "--explain", "--isolation",
         "--memory", "--policy", "--provenance", "--push", "--resource", "--sbom", "--secret",
         "--security-opt", "--squash", "--ssh", "--rm", "--force-rm", "-m",
@@ -91,9 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nterminated", file=sys.stderr)
         return 143
     except BrokenPipeError:
-        # Whoever read our output is gone: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+        return end_unread()
     except Exception as error:  # the last resort: a report instead of a traceback
         return report_bug(error)
 
@@ -244,6 +244,7 @@ def make_request(values: dict[str, Value], arguments: Sequence[str]) -> BuildReq
         ),
         network=str(values["network"]),
         add_hosts=tuple(_texts(values["add_host"])),
+        allow=tuple(_texts(values["allow"])),
         shm_size=parse_size("--shm-size", _text(values["shm_size"])),
         ulimits=tuple(_texts(values["ulimit"])),
         outputs=tuple(outputs),

@@ -95,9 +95,7 @@ def _guarded(name: str, argv: list[str]) -> int:
         print("\nterminated", file=sys.stderr)
         return 143
     except BrokenPipeError:
-        # Whoever read our output is gone: nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
+        return common.end_unread()
     except Exception as error:  # the last resort: a report instead of a traceback
         code = common.report_bug(error)
         return 125 if name == "run" else code
