@@ -139,12 +139,3 @@ class BecomeAccount:
         capabilities.set_capabilities(granted)
         # A change of ids forgets it; and the parent may have died in between.
         processes.die_with_parent()
-
-
-@dataclass(frozen=True, slots=True)
-class NoNewPrivileges:
-    def describe(self) -> str:
-        return "no_new_privs"
-
-    def run(self, work: Workspace) -> None:
-        processes.set_no_new_privileges()

@@ -28,7 +28,6 @@ DOCKER = frozenset(
 """What docker grants to a container, a80425fb: moby/moby daemon/pkg/oci/caps/defaults.go."""
 
 _VERSION_3 = 0x20080522
-_PR_CAPBSET_READ = 23
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -50,11 +49,6 @@ _prctl = Call("prctl", ctypes.c_int, *[ctypes.c_ulong] * 4)
 def mask(names: Iterable[str]) -> int:
     """Return the set as bits. Raises ValueError for a name that is none."""
     return sum(1 << NAMES.index(name.removeprefix("CAP_")) for name in set(names))
-
-
-def names(bits: int) -> frozenset[str]:
-    """Return the names of the bits that we know."""
-    return frozenset(name for number, name in enumerate(NAMES) if bits >> number & 1)
 
 
 def permitted() -> int:
@@ -84,17 +78,6 @@ def drop_bounding(keep: int) -> None:
             if error.errno == errno.EINVAL:
                 break
             raise KernelError("prctl", f"drop capability {number}", error.errno or 0) from None
-
-
-def bounding() -> int:
-    """Return this thread's bounding set as bits."""
-    bits = 0
-    for number in range(64):
-        try:
-            bits |= _prctl(_PR_CAPBSET_READ, number, 0, 0, 0) << number
-        except OSError:
-            break
-    return bits
 
 
 def set_capabilities(bits: int) -> None:

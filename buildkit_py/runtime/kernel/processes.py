@@ -22,7 +22,6 @@ from buildkit_py.runtime.kernel.syscalls import (
 )
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _CLOSE_RANGE_CLOEXEC = 4
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -97,11 +96,6 @@ def enter_network(netns_fd: int) -> None:
 def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Ask for a signal when the parent dies. A change of user forgets it: ask again then."""
     _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-
-
-def set_dumpable(dumpable: bool) -> None:
-    """Say whether others of the same user may look into this process through /proc."""
-    _prctl(_PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)
 
 
 def set_no_new_privileges() -> None:

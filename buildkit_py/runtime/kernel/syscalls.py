@@ -8,7 +8,6 @@ must own the lock. Calls that may wait long stand in `os` or are made with `CDLL
 from __future__ import annotations
 
 import ctypes
-import errno as errnos
 import os
 
 from buildkit_py.core.errors import HostError
@@ -69,7 +68,6 @@ NUMBERS: dict[str, int] = {**_OLD.get(MACHINE, {}), **_NEW}
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
-AT_SYMLINK_NOFOLLOW = 0x100
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -78,7 +76,6 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-CLONE_NEWTIME = 0x00000080
 CLONE_PIDFD = 0x00001000
 CLONE_INTO_CGROUP = 0x200000000
 
@@ -134,7 +131,3 @@ class Call:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), self.name)
         return result
-
-
-# Answers that mean "this kernel, or a filter around us, does not have the call".
-ABSENT = frozenset({errnos.ENOSYS, errnos.EPERM, errnos.EOPNOTSUPP})
