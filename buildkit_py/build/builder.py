@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, cast
 
-from buildkit_py.build import exporters, recall
+from buildkit_py.build import entitlements, exporters, recall
 from buildkit_py.build.bases import Bases
 from buildkit_py.build.image import assemble
 from buildkit_py.build.limits import parse_hosts, parse_ulimits
@@ -120,6 +120,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             services.notice_once(notice)
         bases = Bases(services, pull=request.pull, stages=_stage_names(file))
         lowered = lower(file, _lower_request(request), bases.resolve)
+        entitlements.require(lowered.vertices, request.allow, network=request.network)
         for warning in lowered.warnings:
             services.warn(warning)
         again = _again(request)

@@ -31,10 +31,12 @@ class BuildRequest:
     build_args, labels: by name, in the order given
     platform: as written, None for this machine's
     outputs: besides the image in the store
+    allow: what the Dockerfile may do besides, such as `network.host`
     """
 
     __slots__ = (
         "add_hosts",
+        "allow",
         "build_args",
         "context",
         "file",
@@ -75,6 +77,7 @@ class BuildRequest:
         no_cache_filter: tuple[str, ...] = (),
         network: str = "default",
         add_hosts: tuple[str, ...] = (),
+        allow: tuple[str, ...] = (),
         secrets: tuple[str, ...] = (),
         shm_size: int = 0,
         ulimits: tuple[str, ...] = (),
@@ -99,6 +102,7 @@ class BuildRequest:
         self.no_cache_filter = no_cache_filter
         self.network = network
         self.add_hosts = add_hosts
+        self.allow = allow
         self.secrets = secrets
         self.shm_size = shm_size
         self.ulimits = ulimits
@@ -125,6 +129,7 @@ class BuildRequest:
             *(f"a {name}={value}" for name, value in sorted(self.build_args.items())),
             *(f"l {name}={value}" for name, value in self.labels.items()),
             *(f"h {host}" for host in self.add_hosts),
+            *(f"e {name}" for name in sorted(self.allow)),
             *(f"s {secret}" for secret in self.secrets),
             *(f"u {limit}" for limit in self.ulimits),
         ]
