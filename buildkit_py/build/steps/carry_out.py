@@ -10,7 +10,7 @@ from buildkit_py.build.content import FileDigests, content_digest
 from buildkit_py.build.local import LocalContext
 from buildkit_py.build.steps import run as run_step
 from buildkit_py.build.steps.accounts import Accounts
-from buildkit_py.build.steps.cache_mounts import cache_mount
+from buildkit_py.build.steps.cache_mounts import cache_mounts
 from buildkit_py.build.steps.copy import Copier, Owner, Tree
 from buildkit_py.build.steps.owner import resolve_owner
 from buildkit_py.build.steps.services import Services
@@ -209,11 +209,15 @@ class CarryOut:
             except InputError as error:
                 raise _placed(error, vertex) from None
             mounts: list[MountSpec] = run_step.script_files(op, os.path.join(folder, "pipes"))
-            for at, mount in enumerate(op.mounts):
-                mounts.append(
-                    self._mount(vertex, mount, inputs, os.path.join(folder, f"m{at}"), stack)
-                )
             try:
+                caches = stack.enter_context(
+                    cache_mounts(self.services, _caches(op, vertex), wipe=self.again(vertex))
+                )
+                for at, mount in enumerate(op.mounts):
+                    path = os.path.join(folder, f"m{at}")
+                    mounts.append(
+                        caches.get(mount) or self._mount(vertex, mount, inputs, path, stack)
+                    )
                 run_step.run(self.services, vertex, op, active, mounts, account, number)
             except BuildkitError as error:
                 raise _placed(error, vertex) from None
@@ -229,19 +233,12 @@ class CarryOut:
         match mount.type:
             case "tmpfs":
                 return Tmpfs(mount.target, mount.size_bytes, read_only=mount.read_only)
-            case "cache":
-                return stack.enter_context(
-                    cache_mount(self.services, mount, wipe=self.again(vertex))
-                )
             case "bind":
                 assert mount.input is not None
                 source = vertex.inputs[mount.input]
-                try:
-                    path = self._bind_source(mount, source, inputs[mount.input], folder, stack)
-                except InputError as error:
-                    raise _placed(error, vertex) from None
+                path = self._bind_source(mount, source, inputs[mount.input], folder, stack)
                 return Bind(path, mount.target, read_only=mount.read_only, recursive=False)
-            case "secret" | "ssh":
+            case "secret" | "ssh" | "cache":
                 raise UnsupportedMount(
                     f"`--mount=type={mount.type}` is not supported yet", at=vertex.span
                 )
@@ -366,6 +363,17 @@ class CarryOut:
         if name not in self._filters:
             self._filters[name] = self.contexts[name].filter()
         return self._filters[name]
+
+
+def _caches(op: Run, vertex: Vertex) -> list[Mount]:
+    """Return the cache mounts of a RUN; refuse what would silently be something else."""
+    caches = [mount for mount in op.mounts if mount.type == "cache"]
+    for mount in caches:
+        if mount.input is not None or mount.source.strip("/."):
+            raise UnsupportedMount(
+                "a cache mount with `from` or `source` is not supported yet", at=vertex.span
+            )
+    return caches
 
 
 def exclusions(patterns: Sequence[str]) -> Filter:

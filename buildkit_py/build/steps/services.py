@@ -70,6 +70,10 @@ class Services:
         if self.stopped():
             raise Cancelled
 
+    def pause(self, seconds: float) -> None:
+        """Wait, but no longer than until the build is to stop."""
+        self._stop.wait(seconds)
+
     def stop(self) -> None:
         """Make every running step end soon."""
         self._stop.set()
