@@ -79,16 +79,19 @@ def open_store(values: dict[str, Value]) -> Store:
     from buildkit_py.store.store import Store
 
     root = root_of(values)
-    try:
-        return Store.open(root, overlay="copy")
-    except PermissionError:
-        # A run that was killed left files of subordinate ids, which opening sweeps away.
-        if os.geteuid() == 0:
-            raise
+    if os.geteuid() != 0 and _has_sessions(root):
+        # One that was killed may have left files of subordinate ids, and opening sweeps it away.
         from buildkit_py.runtime.userns import enter
 
         enter()
-        return Store.open(root, overlay="copy")
+    return Store.open(root, overlay="copy")
+
+
+def _has_sessions(root: str) -> bool:
+    try:
+        return bool(os.listdir(os.path.join(root, "tmp")))
+    except FileNotFoundError:
+        return False
 
 
 def root_of(values: dict[str, Value]) -> str:
