@@ -53,11 +53,8 @@ def probe(*, rootless: bool, ids: Ids, notices: list[str]) -> Host:
     overlay = _probe_overlay(userxattr=rootless)
     if overlay is None:
         notices.append("overlay mounts are refused here; snapshots are copied, which is slower")
+    # Limits that cannot be set here are a warning where they are asked for (cgroups.create).
     layout = cgroups.detect(rootless=rootless)
-    if layout is None or (rootless and not layout.controllers):
-        notices.append(
-            "limits of memory, processes and processors cannot be set: no cgroup is ours"
-        )
     return Host(
         rootless=rootless,
         ids=ids,
