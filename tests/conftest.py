@@ -60,7 +60,8 @@ def has_overlay() -> bool:
 
 
 def has_file_system(kind: str) -> bool:
-    return any(f" - {kind} " in line for line in Path("/proc/self/mountinfo").open())
+    text = Path("/proc/self/mountinfo").read_text()
+    return f" - {kind} " in text
 
 
 def has_user_namespaces() -> bool:
