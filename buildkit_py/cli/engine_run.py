@@ -118,9 +118,13 @@ def run_run(argv: Sequence[str]) -> int:
 
 
 def _say(text: str) -> None:
+    import contextlib
+
     from buildkit_py.core.draw import printable
 
-    print(printable(text), file=sys.stderr, flush=True)
+    # When our terminal or the reader of our stderr is gone, the program's end still counts.
+    with contextlib.suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def _notice(text: str, hint: str) -> None:

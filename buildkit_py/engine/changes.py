@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
+from buildkit_py.core.data import replace
 from buildkit_py.core.errors import InputError
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.config import (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import BinaryIO
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import InputError
 from buildkit_py.engine.request import PullPolicy

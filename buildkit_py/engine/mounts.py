@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
 from buildkit_py.runtime.spec import Tmpfs
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.engine.mounts import VolumeRequest
 from buildkit_py.oci.platform import Platform
 from buildkit_py.runtime.network.publish import Port

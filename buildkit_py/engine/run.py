@@ -11,8 +11,8 @@ import os
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
 from buildkit_py.engine.command import argv_of, environment_of
 from buildkit_py.engine.images import Progress, find_or_pull
@@ -20,7 +20,7 @@ from buildkit_py.engine.mounts import VolumeRequest, uncovered
 from buildkit_py.engine.request import RunRequest
 from buildkit_py.engine.signals import forwarded
 from buildkit_py.engine.terminal import Output, carry_input, fit, raw
-from buildkit_py.engine.volumes import bind_of, check_targets, make_workdir
+from buildkit_py.engine.volumes import BadWorkdir, bind_of, check_targets, make_workdir
 from buildkit_py.oci.image import ContainerConfig
 from buildkit_py.oci.reference import Reference
 from buildkit_py.runtime.host import Host
@@ -120,10 +120,7 @@ def _prepare(
     """Return mounts, account and working directory, all of which are there afterwards."""
     cwd = request.workdir or config.working_dir or "/"
     if not cwd.startswith("/"):
-        raise InputError(
-            f"the working directory `{cwd}` is invalid: it needs to be an absolute path",
-            code="engine/bad-workdir",
-        )
+        raise BadWorkdir(f"the working directory `{cwd}` is invalid: it is not an absolute path")
     cwd = posixpath.normpath(f"/{cwd.lstrip('/')}")
     targets = [*(each.target for each in request.volumes), *(t.target for t in request.tmpfs)]
     requests = [

@@ -10,9 +10,10 @@ import contextlib
 import errno
 import os
 import select
+import signal
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from buildkit_py.runtime.process import Process
 
@@ -64,10 +65,7 @@ class Output:
 
     def __init__(self, source: int, target: int, name: str) -> None:
         self.error: OSError | None = None
-        self._thread = threading.Thread(
-            target=self._work, args=(source, target), name=name, daemon=True
-        )
-        self._thread.start()
+        self._thread = _start(lambda: self._work(source, target), name)
 
     def join(self) -> None:
         """Wait until everything is written."""
@@ -83,7 +81,7 @@ class Output:
             os.close(source)
 
 
-def carry_input(source: int, target: int) -> threading.Thread:
+def carry_input(source: int, target: int) -> None:
     """Begin to carry what is typed; at its end the container's input ends, too.
 
     The thread owns `target`. It may wait for input for ever, so nobody waits for it.
@@ -98,8 +96,22 @@ def carry_input(source: int, target: int) -> threading.Thread:
             finally:
                 os.close(target)
 
-    thread = threading.Thread(target=work, name="stdin", daemon=True)
-    thread.start()
+    _start(work, "stdin")
+
+
+def _start(work: Callable[[], None], name: str) -> threading.Thread:
+    """Start a thread that no signal interrupts.
+
+    Python handles signals in the main thread, but the kernel may hand one to whichever thread it
+    finds; the main thread would then go on waiting and never see it (measured with SIGHUP, which
+    comes just when a closed terminal wakes the thread that reads from it).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return thread
 
 
