@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from buildkit_py.core.data import replace
 from buildkit_py.core.digest import Digest, sha256
 from buildkit_py.oci.image import CONFIG, Descriptor, History, ImageConfig, Manifest
 

@@ -11,8 +11,9 @@ columns count from 1 and are only for people. Nothing here reads files.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from functools import cached_property
+
+from buildkit_py.core.data import dataclass, field
 
 
 @dataclass(frozen=True, eq=False)

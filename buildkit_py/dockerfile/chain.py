@@ -7,9 +7,9 @@ Counterpart: BuildKit's dispatchState.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+from buildkit_py.core.data import dataclass, field, replace
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Span
 from buildkit_py.core.text import did_you_mean

@@ -7,8 +7,8 @@ convert_expose.go, moby/sys/signal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
+from buildkit_py.core.data import replace
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile import golang

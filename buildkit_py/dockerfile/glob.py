@@ -11,8 +11,9 @@ take back more than they must. Counterparts: Go path/filepath, moby/patternmatch
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from buildkit_py.core.data import dataclass
 
 
 class BadPattern(ValueError):

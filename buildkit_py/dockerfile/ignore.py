@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source, Span
 from buildkit_py.dockerfile import glob

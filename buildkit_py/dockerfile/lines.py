@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 
+from buildkit_py.core.data import dataclass, field, replace
 from buildkit_py.core.source import Source, Span
 from buildkit_py.dockerfile.ast import Heredoc, Word
 from buildkit_py.dockerfile.errors import (

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.source import Span
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.ast import Flag

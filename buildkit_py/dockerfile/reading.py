@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from buildkit_py.core.data import dataclass
 
 
 class Piece(NamedTuple):

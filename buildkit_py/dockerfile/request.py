@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Span

@@ -8,8 +8,8 @@ Counterpart: BuildKit dockerfile2llb/convert.go (toDispatchState, toCommand).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source, Span
 from buildkit_py.core.text import did_you_mean

@@ -6,7 +6,7 @@ most room for the next one, so no choice is ever taken back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from buildkit_py.core.data import dataclass
 
 MOST_CHARACTERS = 4 << 20
 """A replacement may not make a value longer than this."""

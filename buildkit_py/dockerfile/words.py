@@ -20,9 +20,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile.wildcards import BadWildcard, replace, trim_prefix, trim_suffix

@@ -8,9 +8,9 @@ What must: see docs/caching.md, after the measured table of BuildKit's keys.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest
 from buildkit_py.oci.platform import Platform
 

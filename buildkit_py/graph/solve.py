@@ -12,9 +12,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from buildkit_py.core.data import dataclass, field, replace
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.events import Sink, StepEnded, StepStarted
 from buildkit_py.graph.keys import CacheKey, cache_key, definition

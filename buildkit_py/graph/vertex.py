@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.source import Span
 from buildkit_py.graph.ops import Op
 

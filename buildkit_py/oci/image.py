@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
+from buildkit_py.core.data import dataclass, field, replace
 from buildkit_py.core.digest import Digest, is_digest, sha256
 from buildkit_py.core.errors import RemoteError
 from buildkit_py.oci.platform import Platform

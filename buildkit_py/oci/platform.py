@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
 
 _ARCHITECTURES = {

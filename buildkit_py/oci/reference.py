@@ -6,8 +6,7 @@ holds a dot or a colon or is `localhost`. Source: distribution/reference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
+from buildkit_py.core.data import dataclass, replace
 from buildkit_py.core.digest import Digest, is_digest
 from buildkit_py.core.errors import InputError
 

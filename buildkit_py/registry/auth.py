@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.registry.credentials import Credentials
 from buildkit_py.registry.errors import Denied, Misbehaved, Temporary, quoted
 from buildkit_py.registry.transport import Request, Transport

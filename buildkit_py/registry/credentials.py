@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError, InputError
 
 HUB = "docker.io"

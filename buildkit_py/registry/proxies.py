@@ -8,8 +8,8 @@ addresses, and an entry may have a port. Loopback never goes through a proxy.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import InputError
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
+
+from buildkit_py.core.data import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import contextlib
 import os
 import resource
 import stat
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import capabilities, processes, seccomp
 from buildkit_py.runtime.setup import Workspace, bind_fd

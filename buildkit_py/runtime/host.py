@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Literal
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.runtime.kernel.cgroups import Layout
 
 

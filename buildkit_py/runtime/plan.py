@@ -7,8 +7,8 @@ after it, ending in execve. Values are docker's: moby/moby daemon/pkg/oci/defaul
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime import confine, setup
 from buildkit_py.runtime.host import Host

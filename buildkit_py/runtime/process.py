@@ -18,9 +18,9 @@ import select
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import BuildkitError, HostError, InputError
 from buildkit_py.runtime import init, stubs
 from buildkit_py.runtime.kernel import processes

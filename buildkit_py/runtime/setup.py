@@ -16,9 +16,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.kernel import mounts
 from buildkit_py.runtime.kernel.mounts import (

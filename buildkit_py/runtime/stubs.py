@@ -14,8 +14,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import sha256
 from buildkit_py.runtime.kernel.paths import make_directories_beneath, open_beneath
 

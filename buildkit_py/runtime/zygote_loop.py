@@ -18,9 +18,9 @@ import signal
 import socket
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import Bug, BuildkitError, HostError, InputError
 from buildkit_py.runtime import init
 from buildkit_py.runtime.host import Host

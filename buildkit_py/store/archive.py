@@ -13,9 +13,9 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import BinaryIO
 
+from buildkit_py.core.data import replace
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.files import write_atomically

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest, hasher, is_digest
 from buildkit_py.core.errors import HostError, RemoteError, StateError
 from buildkit_py.core.files import sync_folder

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
+from buildkit_py.core.data import dataclass, replace
 from buildkit_py.core.digest import Digest, is_digest
 from buildkit_py.core.errors import InputError, StateError
 from buildkit_py.oci.image import MANIFESTS, Descriptor, ImageConfig, Manifest, from_json

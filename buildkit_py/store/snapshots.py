@@ -16,9 +16,9 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NewType
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest, is_digest
 from buildkit_py.core.errors import StateError
 from buildkit_py.oci.image import ImageConfig, Manifest, to_json

@@ -14,9 +14,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import device_filter
 from buildkit_py.runtime.kernel.syscalls import KernelError

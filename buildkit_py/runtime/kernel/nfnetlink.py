@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass, field
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.runtime.kernel.netlink import (
     NLM_F_ACK,
     NLM_F_CREATE,

@@ -11,8 +11,8 @@ import ctypes
 import enum
 import errno
 import struct
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel.syscall_tables import X32_BIT, numbers
 from buildkit_py.runtime.kernel.syscalls import Call, KernelError

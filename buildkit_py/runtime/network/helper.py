@@ -19,9 +19,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.runtime.kernel import netlink
 from buildkit_py.runtime.network import resolve, subnets
 from buildkit_py.runtime.network.nat import host_networks

@@ -18,10 +18,10 @@ import socket
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.network.uplink import Zygote
 

@@ -10,9 +10,9 @@ that joins it to the host:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError
 
 CONTAINERS_PREFIX = 25

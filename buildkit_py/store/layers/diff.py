@@ -16,8 +16,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.store.layers.marks import Overlay, is_opaque, is_whiteout
 from buildkit_py.store.layers.merged import Found, Merged, owner_of, xattrs_of
 

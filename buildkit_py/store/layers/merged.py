@@ -10,8 +10,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.store.layers.marks import (
     OWNER,
     Overlay,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest, is_digest
 from buildkit_py.core.errors import StateError
 from buildkit_py.oci.image import BadImage, Descriptor, to_json

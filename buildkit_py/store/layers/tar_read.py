@@ -13,9 +13,9 @@ Source: pax(1) "ustar Interchange Format", GNU tar's manual, archive/tar/reader.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.store.layers.errors import BadLayer
 
 BLOCK = 512

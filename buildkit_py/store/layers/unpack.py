@@ -14,9 +14,9 @@ import errno
 import io
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import HostError
 from buildkit_py.store.layers.beneath import Beneath, Parts, clean, shown
