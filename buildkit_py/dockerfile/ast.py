@@ -7,9 +7,10 @@ continuation, `text` is the joined text and `span` covers the source from first 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.source import Source, Span
 
 
@@ -52,9 +53,27 @@ class Heredoc:
 
 @dataclass(frozen=True, slots=True)
 class ShellForm:
-    """The raw rest of the line (joined); heredoc bodies are in the instruction's `heredocs`."""
+    """The raw rest of the line (joined); heredoc bodies are in the instruction's `heredocs`.
+
+    starts, places: where the pieces of a continued line start, in `text` and in the source; the
+        first start may be negative; empty when the line is not continued
+    """
 
     text: Word
+    starts: tuple[int, ...] = ()
+    places: tuple[int, ...] = ()
+
+    def part(self, start: int, end: int) -> Span:
+        """Return where the characters from `start` to before `end` of the text stand."""
+        span = self.text.span
+        if not self.starts:
+            return Span(span.source, span.start + start, span.start + end)
+        first = self._place(start)
+        return Span(span.source, first, self._place(end - 1) + 1 if end > start else first)
+
+    def _place(self, offset: int) -> int:
+        piece = bisect_right(self.starts, offset) - 1
+        return self.places[piece] + offset - self.starts[piece]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypedDict
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile import ast, json_form
 from buildkit_py.dockerfile.durations import duration_ns
@@ -119,8 +119,13 @@ def _command(reading: Reading, tail: Sequence[Piece], place: Place) -> ast.Comma
         return ast.ExecForm(_strings(reading, place))
     if not tail:
         return ast.ShellForm(place.nothing())
-    _refuse_mixed_array(tail[0], place)
-    return ast.ShellForm(place.word(tail[0]))
+    first = tail[0]
+    _refuse_mixed_array(first, place)
+    line = place.line
+    if len(line.starts) == 1:
+        return ast.ShellForm(place.word(first))
+    starts = tuple(start - first.start for start in line.starts)
+    return ast.ShellForm(place.word(first), starts, line.places)
 
 
 def _words(reading: Reading, place: Place) -> list[ast.Word]:
