@@ -41,11 +41,11 @@ RUN = Command(
         Option("--env-file", "list", "Read variables from a file", metavar="PATH"),
         Option("-h --hostname", "text", "Host name of the container", metavar="NAME"),
         Option("-i --interactive", "flag", "Give it our standard input"),
-        Option("-l --label", "list", "Set a label", metavar="NAME=VALUE"),
+        Option("-l --label", "list", "Set a label; nothing shows it yet", metavar="NAME=VALUE"),
         Option("-m --memory", "text", "Limit of memory", metavar="SIZE"),
         Option("--memory-swap", "text", "Limit of memory and swap together; -1 is none",
                metavar="SIZE"),
-        Option("--name", "text", "Name of the container", metavar="NAME"),
+        Option("--name", "text", "Name of the container; nothing shows it yet", metavar="NAME"),
         Option("--net --network", "text", "default, bridge, host or none", metavar="MODE"),
         Option("--pids-limit", "text", "Number of processes and threads; -1 is no limit",
                metavar="NUMBER"),
@@ -110,7 +110,8 @@ def run_run(argv: Sequence[str]) -> int:
         from buildkit_py.engine.run import Talk, run
 
         end_in_order()
-        talk = Talk(_notice, _on_pull, told(_say))
+        looked = request.pull != "always"
+        talk = Talk(_notice, lambda reference: _on_pull(reference, looked=looked), told(_say))
         end = run(request, root=root, host=host, zygote=zygote, run_dir=run_files, talk=talk)
     if end.message:
         _say(f"pyengine: {end.message}")
@@ -131,8 +132,10 @@ def _notice(text: str, hint: str) -> None:
     _say(f"notice: {text}" + (f"\nhint: {hint}" if hint else ""))
 
 
-def _on_pull(reference: Reference) -> None:
-    _say(f"Unable to find image '{reference.familiar}' locally\n{pulling(reference)}")
+def _on_pull(reference: Reference, *, looked: bool) -> None:
+    if looked:
+        _say(f"Unable to find image '{reference.familiar}' locally")
+    _say(pulling(reference))
 
 
 def make_request(values: dict[str, Value], arguments: Sequence[str]) -> RunRequest:

@@ -77,6 +77,8 @@ def _fill(root: int, target: str, directory: str) -> None:
         fd = open_beneath(root, target, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise NoVolume(f"cannot read `{target}` of the image: {error.strerror}") from None
     try:
         copy_tree(f"/proc/self/fd/{fd}/.", directory)
     finally:
@@ -86,7 +88,7 @@ def _fill(root: int, target: str, directory: str) -> None:
 def make_workdir(root: int, cwd: str, mounts: Sequence[MountSpec]) -> None:
     """Make the working directory where it is missing, as docker does, root's own.
 
-    Beneath a writable mount it is made in there. Raises BadWorkdir where a file is in the way.
+    Beneath a writable mount it is made in there. Raises BadWorkdir, for a file in its way, say.
     """
     inner = [each for each in mounts if _is_below(cwd, each.target)]
     nearest = max(inner, key=lambda each: len(each.target), default=None)
@@ -101,8 +103,9 @@ def make_workdir(root: int, cwd: str, mounts: Sequence[MountSpec]) -> None:
                 os.close(fd)
             finally:
                 os.close(base)
-    except NotADirectoryError:
-        raise BadWorkdir(f"cannot make the working directory `{cwd}`: not a directory") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise BadWorkdir(f"cannot make the working directory `{cwd}`: {why}") from None
 
 
 def _is_below(path: str, parent: str) -> bool:

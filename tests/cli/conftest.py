@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,29 +126,26 @@ def root_store(busybox_tar: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-class root_engine:
-    """Give root's engine with the state root in a folder; use as a context manager."""
-
-    def __init__(self, folder: Path) -> None:
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("BUILDKIT", "DOCKER"))
-        }
-        environment |= {"PYTHONPATH": str(TREE), "BUILDKIT_PY_ROOT": str(folder / "root")}
-        self.engine = Engine(
-            lambda arguments: [sys.executable, *MODULE, *arguments],
-            environment,
-            folder / "root",
-            folder,
-            is_root=True,
-        )
-
-    def __enter__(self) -> Engine:
-        return self.engine
-
-    def __exit__(self, *exception: object) -> None:
-        self.engine.close()
+@contextmanager
+def root_engine(folder: Path) -> Iterator[Engine]:
+    """Give root's engine, with its state root in a folder."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BUILDKIT", "DOCKER"))
+    }
+    environment |= {"PYTHONPATH": str(TREE), "BUILDKIT_PY_ROOT": str(folder / "root")}
+    engine = Engine(
+        lambda arguments: [sys.executable, *MODULE, *arguments],
+        environment,
+        folder / "root",
+        folder,
+        is_root=True,
+    )
+    try:
+        yield engine
+    finally:
+        engine.close()
 
 
 @pytest.fixture

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import socket
 import subprocess
+import tarfile
 import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from buildkit_py.oci.image import CONFIG, LAYER, MANIFEST, Descriptor, ImageConfig, Manifest
+from buildkit_py.oci.platform import machine_platform
 from tests.cli.conftest import Engine, eventually, processes_with
+from tests.registry.samples import Sample, digest_of
+from tests.registry.servers import docker_registry, push
 
 READY = b"ready\n"
 
@@ -51,7 +57,12 @@ def test_the_exit_code_is_the_programs(root: Engine, words: tuple[str, ...], cod
         (("-u", "nobody-here", "busybox", "true"), "unable to find user"),
         (("-w", "relative", "busybox", "true"), "absolute path"),
         (("-w", "/bin/busybox", "busybox", "true"), "not a directory"),
+        (("-w", "/" + "long" * 100, "busybox", "true"), "name too long"),
+        (("-h", "long" * 100, "busybox", "true"), "sethostname"),
         (("-v", "/proc/x/y:/y", "busybox", "true"), "cannot make"),
+        (("-v", "/dev/null/x:/y", "busybox", "true"), "cannot make"),
+        (("-v", "/tmp:/proc/self", "busybox", "true"), "nothing can be mounted on"),
+        (("--add-host", "x:nonsense", "busybox", "true"), "--add-host"),
         (("-v", "/tmp:/y", "--tmpfs", "/y", "busybox", "true"), "duplicate mount point"),
         (("--entrypoint", "", "busybox"), "no command"),
         (("--network=none", "-p", "80", "busybox", "true"), "published"),
@@ -210,9 +221,6 @@ def test_an_anonymous_volume_is_filled_and_gone_afterwards(root: Engine) -> None
 
 @pytest.mark.root
 def test_a_volume_of_a_hostile_image_is_not_the_hosts(root: Engine) -> None:
-    import io
-    import tarfile
-
     base = io.BytesIO(_tar(root))
     with tarfile.open(fileobj=base, mode="r") as archive:
         plain = io.BytesIO()
@@ -379,3 +387,39 @@ def test_two_containers_of_one_image_at_once(root: Engine) -> None:
 
     assert outs == [b"0\n", b"1\n"]
     assert root.left == []
+
+
+@pytest.mark.root
+@pytest.mark.peer("docker-registry")
+def test_an_image_that_is_missing_is_pulled_once(
+    root: Engine, busybox_tar: Path, tmp_path: Path
+) -> None:
+    with docker_registry(tmp_path) as address:
+        push(address, "some/busybox", "1", _sample(busybox_tar.read_bytes()))
+        name = f"{address}/some/busybox:1"
+        argv = ("--network", "none", name, "echo", "hello")
+
+        never = root("run", "--pull", "never", *argv, code=125)
+        first = root("run", *argv)
+        second = root("run", *argv)
+        always = root("run", "--pull", "always", *argv)
+    gone = root("run", "--pull", "always", *argv, code=125)
+
+    assert f"no image `{name}`" in never.stderr
+    assert first.stdout == second.stdout == always.stdout == "hello\n"
+    assert first.stderr.startswith(f"Unable to find image '{name}' locally\n1: Pulling from ")
+    assert second.stderr == ""
+    assert always.stderr.startswith("1: Pulling from ")
+    assert "error[registry/" in gone.stderr
+
+
+def _sample(layer: bytes) -> Sample:
+    platform = machine_platform(os.uname().machine)
+    blobs = {digest_of(layer): layer}
+    config = ImageConfig(platform, diff_ids=(digest_of(layer),)).to_bytes()
+    blobs[digest_of(config)] = config
+    manifest = Manifest(
+        Descriptor(CONFIG, digest_of(config), len(config)),
+        (Descriptor(LAYER, digest_of(layer), len(layer)),),
+    ).to_bytes()
+    return Sample(manifest, MANIFEST, blobs, {digest_of(manifest): (MANIFEST, manifest)})
