@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 
 from buildkit_py.build.tree import EVERYTHING, Filter
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source
 from buildkit_py.dockerfile.ignore import Patterns
@@ -130,9 +130,10 @@ class LocalContext:
             return None
         except OSError as error:
             raise NoDockerfile(f"cannot read `{name}`: {error.strerror}") from None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise NoDockerfile(f"`{name}` is not a regular file")
         with os.fdopen(fd, "rb") as file:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise NoDockerfile(f"`{name}` is not a regular file")
             data = file.read(MOST_DOCKERFILE_BYTES + 1)
         if len(data) > MOST_DOCKERFILE_BYTES:
             raise NoDockerfile(f"`{name}` is larger than {MOST_DOCKERFILE_BYTES >> 20} MiB")

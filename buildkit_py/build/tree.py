@@ -12,11 +12,12 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
-from buildkit_py.core.errors import InputError
+from buildkit_py.core.data import dataclass
+from buildkit_py.core.errors import BuildkitError, InputError
 from buildkit_py.core.source import Span
+from buildkit_py.core.system import of_system
 from buildkit_py.runtime.kernel.paths import open_beneath
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -47,6 +48,7 @@ class MissingSource(InputError):
     """A source of COPY, ADD or a bind mount is not there, or the ignore file hides it.
 
     source: as it was asked for; excluded: it is there, but hidden
+    link: it is a link, and this is where it leads
     """
 
     code = "build/missing-source"
@@ -57,6 +59,7 @@ class MissingSource(InputError):
         *,
         source: str,
         excluded: bool = False,
+        link: str = "",
         at: Span | None = None,
         label: str = "",
         hint: str | None = None,
@@ -64,6 +67,7 @@ class MissingSource(InputError):
         super().__init__(message, at=at, label=label, hint=hint)
         self.source = source
         self.excluded = excluded
+        self.link = link
 
 
 class UnreadableSource(InputError):
@@ -130,7 +134,11 @@ class Entry:
             raise unreadable(self.rooted, error) from None
 
 
-def unreadable(path: str, error: OSError) -> InputError:
+def unreadable(path: str, error: OSError) -> BuildkitError:
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
+        told = of_system(error)
+        assert told is not None
+        return told
     if error.errno in (errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
         return ChangedSource(f"`{path}` was replaced while it was being read")
     return UnreadableSource(
@@ -208,7 +216,9 @@ def _literal(root: int, path: str, source: str, filter: Filter) -> Match:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             raise unreadable(path, error) from None
-        raise MissingSource(f"`{source}` is not there: {error.strerror}", source=source) from None
+        raise MissingSource(
+            f"`{source}` is not there: {error.strerror}", source=source, link=_link(root, path)
+        ) from None
     rooted = where(root, fd)
     # Both names count: the one that was written, and the place a link led to.
     for each in (path, rooted):
@@ -225,6 +235,20 @@ def _literal(root: int, path: str, source: str, filter: Filter) -> Match:
                 hint=f"add `!{each}` to the ignore file to keep it",
             )
     return Match(path, fd, rooted)
+
+
+def _link(root: int, path: str) -> str:
+    """Return where the link `path` leads, or an empty text for what is no link."""
+    try:
+        fd = open_beneath(root, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError:
+        return ""
+    try:
+        return os.readlink("", dir_fd=fd)
+    except OSError:
+        return ""
+    finally:
+        os.close(fd)
 
 
 def _hidden(path: str, filter: Filter) -> bool:

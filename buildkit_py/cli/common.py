@@ -42,20 +42,34 @@ def report(error: BuildkitError) -> int:
 
 
 def report_bug(error: Exception) -> int:
-    """Write the traceback to a file, say where it is, and return 70."""
+    """Write the traceback to a file, say where it is, and return 70.
+
+    What this machine refused, a full disk for one, is told as that.
+    """
+    from buildkit_py.core.system import of_system
+
+    if isinstance(error, OSError) and (told := of_system(error)) is not None:
+        return report(told)
     import tempfile
     import traceback
 
     from buildkit_py import __version__
+    from buildkit_py.core.draw import printable
 
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="buildkit-py-bug-", suffix=".txt", delete=False
-    ) as file:
-        file.write(f"buildkit_py {__version__}, Python {sys.version}\n")
-        traceback.print_exception(error, file=file)
+    title = f"buildkit_py {__version__}, Python {sys.version}\n"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="buildkit-py-bug-", suffix=".txt", delete=False, errors="backslashreplace"
+        ) as file:
+            file.write(title)
+            traceback.print_exception(error, file=file)
+        place = file.name
+    except OSError:
+        print(title + printable("".join(traceback.format_exception(error))), file=sys.stderr)
+        place = "the lines above"
     print(
-        f"error[bug]: {type(error).__name__}: {error}\n\n"
-        f"hint: this is a mistake of ours; please report it with {file.name}",
+        f"error[bug]: {type(error).__name__}: {printable(str(error))}\n\n"
+        f"hint: this is a mistake of ours; please report it with {place}",
         file=sys.stderr,
     )
     return 70

@@ -67,6 +67,17 @@ class FileTooLarge(EarlyError):
         )
 
 
+class ZeroByte(EarlyError):
+    code = "dockerfile/zero-byte"
+
+    def __init__(self, at: Span) -> None:
+        super().__init__(
+            "a Dockerfile cannot hold a zero byte",
+            at=at,
+            hint="is it saved as UTF-16? save it as UTF-8",
+        )
+
+
 class TooManyWords(EarlyError):
     code = "dockerfile/too-large"
 

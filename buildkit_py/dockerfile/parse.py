@@ -33,6 +33,7 @@ from buildkit_py.dockerfile.errors import (
     NoStage,
     TooManyWords,
     TriggerError,
+    ZeroByte,
     raise_all,
 )
 from buildkit_py.dockerfile.grammar import openings, read_lines
@@ -89,11 +90,16 @@ def source_of(name: str, data: bytes) -> Source:
     """Return the source of a file as read, without a byte order mark.
 
     Bytes that are not UTF-8 survive as surrogates.
-    Raises FileTooLarge, so callers need to read only MOST_FILE_BYTES and one byte more.
+    Raises FileTooLarge, so callers need to read only MOST_FILE_BYTES and one byte more, and
+    ZeroByte: for the kernel a path or an argument would end there, and for us go on.
     """
     if len(data) > MOST_FILE_BYTES:
         raise FileTooLarge(name)
-    return Source(name, data.decode("utf-8", "surrogateescape").removeprefix(BOM))
+    source = Source(name, data.decode("utf-8", "surrogateescape").removeprefix(BOM))
+    zero = source.text.find("\0")
+    if zero >= 0:
+        raise ZeroByte(source.span(zero, zero + 1))
+    return source
 
 
 def _read(

@@ -97,7 +97,11 @@ def _run(op: SetupOp, work: Workspace) -> str:
         error.notes += (f"while setting up the container: {op.describe()}",)
         raise
     except OSError as error:
-        raise HostError(f"{op.describe()}: {error.strerror}", code="host/set-up") from error
+        text = f"{op.describe()}: {error.strerror}"
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
+            # The place is not one to mount on: that is the image's or the request's doing.
+            raise InputError(text, code="runtime/mount-target") from error
+        raise HostError(text, code="host/set-up") from error
     return op.describe()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 
@@ -87,3 +88,79 @@ def test_what_a_cache_mount_cannot_do_yet_is_said(person: Person) -> None:
     )
 
     assert "error[build/unsupported-mount]" in person.pybuild(context, code=2).stderr
+
+
+LONG = "n" * 300
+LOOP = "RUN ln -s /b /a && ln -s /a /b\n"
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        (f"WORKDIR /{LONG}", "file name too long"),
+        (f"COPY f /{LONG}", "file name too long"),
+        (f"RUN --mount=type=cache,target=/{LONG} true", "file name too long"),
+        (f"{LOOP}WORKDIR /a/x", "too many levels of symbolic links"),
+        (f"{LOOP}COPY f /a/x", "too many levels of symbolic links"),
+        ("WORKDIR /bin/sh/x", "not a directory"),
+        ("RUN --mount=type=bind,source=f,target=/etc true", "not a directory"),
+        ("RUN --mount=type=cache,target=/etc/hosts true", "not a directory"),
+        ('COPY ["f", "/x\\u0000y"]', "zero byte"),
+        ("RUN echo a\0b", "zero byte"),
+        ("COPY <<a\0b /x/\nhi\na\0b", "zero byte"),
+    ],
+)
+def test_a_path_that_cannot_be_is_the_dockerfile_s_fault(
+    person: Person, steps: str, reason: str
+) -> None:
+    context = person.context(f"FROM busybox\n{steps}\n", {"f": "x"})
+
+    done = person.pybuild(context, code=2)
+
+    assert reason in done.error.lower()
+    assert " --> Dockerfile:" in done.error
+
+
+def test_an_owner_beyond_the_subordinate_ids_is_named(user: Person) -> None:
+    for step in ("USER 100000\nWORKDIR /x", "RUN --mount=type=cache,target=/x,uid=100000 true"):
+        done = user.pybuild(user.context(f"FROM busybox\n{step}\n"), code=3)
+
+        assert "error[build/owner-not-mapped]" in done.stderr
+
+
+def test_a_tree_too_deep_for_a_layer_is_told(person: Person) -> None:
+    context = person.context("FROM busybox\nCOPY . /deep\nRUN true\n")
+    here = os.open(context, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+    done = person.pybuild("--no-cache", context, code=1)
+
+    assert "error[store/path-too-long]" in done.stderr
+    assert person.pybuild(person.context("FROM busybox\nRUN true\n", name="next")).image
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device", "link out"])
+def test_a_file_of_the_context_that_is_none_is_refused(
+    person: Person, name: str, kind: str
+) -> None:
+    context = person.context("FROM busybox\nCOPY . /x\n", name=f"{name}-{kind}")
+    (context / name).unlink(missing_ok=True)
+    match kind:
+        case "fifo":
+            os.mkfifo(context / name)
+        case "directory":
+            (context / name).mkdir()
+        case "device":
+            (context / name).symlink_to("/dev/zero")
+        case _:
+            (context / name).symlink_to("/etc/passwd")
+
+    done = person.pybuild(context, code=2, timeout_seconds=20)
+
+    assert f"`{name}` is " in done.error

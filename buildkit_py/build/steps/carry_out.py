@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,9 +18,10 @@ from buildkit_py.build.steps.services import Services
 from buildkit_py.build.steps.unpack import unpack_archive
 from buildkit_py.build.tree import EVERYTHING, Entry, Filter, MissingSource, clean
 from buildkit_py.core.digest import Digest
-from buildkit_py.core.errors import BuildkitError, InputError, StateError
+from buildkit_py.core.errors import BuildkitError, HostError, InputError, StateError
 from buildkit_py.core.events import StepStatus
 from buildkit_py.core.source import Span
+from buildkit_py.core.system import ImpossiblePath, of_path, of_system
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.glob import match as wildcard_match
 from buildkit_py.dockerfile.ignore import Patterns
@@ -89,6 +91,8 @@ class CarryOut:
             return self._content(source, result)
         except InputError as error:
             raise self._explained(error, vertex, source, result) from None
+        except OSError as error:
+            raise self._told(error, vertex) from error
 
     def _content(self, source: Input, result: Result) -> Digest:
         op = source.vertex.op
@@ -133,6 +137,16 @@ class CarryOut:
                 source=error.source,
                 hint=error.hint,
             )
+        if error.link:
+            return MissingSource(
+                f"`{name}` leads to `{error.link}`, which is not in {place}",
+                at=at,
+                source=error.source,
+                label="a link to nothing",
+                hint="`/` at its start means the top of what is copied from"
+                if error.link.startswith("/")
+                else None,
+            )
         return MissingSource(
             f"`{name}` is not in {place}", at=at, source=error.source, label="not found", hint=hint
         )
@@ -147,7 +161,7 @@ class CarryOut:
             filter=filter,
             exclude=exclude,
             owners=not local,
-            files=FileDigests(self.services.database if local else None),
+            files=FileDigests(self.services.database if local else None, self.services.check),
             matches=wildcard_match,
         )
 
@@ -156,6 +170,8 @@ class CarryOut:
         op = vertex.op
         if isinstance(op, Base):
             return self._unpack(op, number)
+        if isinstance(op, Copy) and "\0" in op.dest:
+            raise _zero_byte(op.dest, vertex)
         active = self.services.store.snapshots.prepare(_snapshot(inputs[0]))
         try:
             match op:
@@ -169,11 +185,29 @@ class CarryOut:
                     raise StateError("a source is not a step", code="build/not-a-step")
             self.services.check()
             snapshot = self._accounts.commit(active)
+        except OSError as error:
+            active.discard()
+            raise self._told(error, vertex) from error
         except BaseException:
             active.discard()
             raise
         self.committed(vertex, snapshot)
         return Result("", snapshot, self.now())
+
+    def _told(self, error: OSError, vertex: Vertex) -> Exception:
+        """Return what to raise for an error of the system that no line of ours explained."""
+        told = of_system(error) or of_path(error)
+        if told is not None:
+            return _placed(told, vertex)
+        if error.errno == errno.EINVAL and self.services.host.rootless:
+            # chown(2) to an id that the user namespace does not map.
+            return HostError(
+                "an owner that this step asks for is outside of your user and group ids",
+                code="build/owner-not-mapped",
+                at=vertex.span,
+                hint="the user's range of subordinate ids is too small for this id",
+            )
+        return error
 
     def stop(self) -> None:
         self.services.stop()
@@ -277,7 +311,7 @@ class CarryOut:
                 if op.inline:
                     with self._tree(vertex.inputs[2], inputs[2]) as tree:
                         copier.copy(tree, op.inline, op.dest)
-        except InputError as error:
+        except (InputError, HostError) as error:
             raise _placed(error, vertex) from None
         for notice in copier.notices:
             self.services.warn(InputError(notice, code="build/copy-notice", at=vertex.span))
@@ -328,6 +362,12 @@ class CarryOut:
         try:
             return resolve_owner(root, op.chown)
         except InputError as error:
+            if vertex is not None and isinstance(vertex.inputs[0].vertex.op, Scratch):
+                raise UnknownOwner(
+                    f"`--chown={op.chown}` names somebody, but `scratch` has no users",
+                    at=vertex.span,
+                    hint="use numbers",
+                ) from None
             # BuildKit silently takes 0:0; we say so, and refuse under --strict.
             if vertex is not None:
                 self.services.warn(
@@ -386,6 +426,11 @@ def _placed(error: BuildkitError, vertex: Vertex) -> BuildkitError:
     if error.at is None:
         error.at = vertex.span
     return error
+
+
+def _zero_byte(path: str, vertex: Vertex) -> InputError:
+    # Only JSON can write one: `"\\u0000"`.
+    return ImpossiblePath(f"`{path}`: a path cannot hold a zero byte", at=vertex.span)
 
 
 def _word_at(span: Span | None, word: str) -> Span | None:

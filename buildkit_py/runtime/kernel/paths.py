@@ -40,6 +40,8 @@ def open_beneath(root_fd: int, path: str, flags: int, mode: int = 0o666) -> int:
     Raises OSError as open(2) does; ELOOP also for links that jump, such as /proc/self/fd/3.
     """
     global _absent
+    if "\0" in path:  # the kernel would stop reading there, and open something else
+        raise OSError(errno.EINVAL, "a path cannot hold a zero byte", path)
     flags |= os.O_CLOEXEC
     if not _absent:
         creates = flags & (os.O_CREAT | (os.O_TMPFILE & ~os.O_DIRECTORY))

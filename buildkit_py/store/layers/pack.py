@@ -7,6 +7,7 @@ sockets are not. Holes are written as zeros, since not every reader knows tar's 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
@@ -36,6 +37,12 @@ class ReservedName(BuildFailed):
     code = "store/reserved-name"
 
 
+class PathTooLong(BuildFailed):
+    """A step left a path that no program can name in one piece (PATH_MAX), so nor can a layer."""
+
+    code = "store/path-too-long"
+
+
 def pack(
     snapshots: Snapshots,
     content: Content,
@@ -50,9 +57,16 @@ def pack(
     """
     layer = snapshots.layer(id)
     if layer is None:
-        layer = write_layer(
-            snapshots.changes(id), content, single_id=snapshots.single_id, check=check
-        )
+        try:
+            layer = write_layer(
+                snapshots.changes(id), content, single_id=snapshots.single_id, check=check
+            )
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise PathTooLong(
+                "a step left directories too deep for a layer: a path is longer than 4096 bytes"
+            ) from None
         snapshots.remember_layer(id, layer)
     return layer
 
