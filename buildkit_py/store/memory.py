@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Sequence
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import sqlite3
+    from types import TracebackType
+
+    from buildkit_py.core.errors import BuildkitError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS results (
@@ -30,6 +33,48 @@ MOST_FILES = 2_000_000
 """Rows of `files` at the most: about 100 MB. Beyond that the table is begun anew."""
 
 
+class _Turn:
+    """One thread's turn on the connection; what SQLite says becomes an error of ours."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.lock.release()
+        if error is not None:
+            import sqlite3
+
+            if isinstance(error, sqlite3.Error):
+                raise _explained(self.path, error) from error
+
+
+def _explained(path: str, error: sqlite3.Error) -> BuildkitError:
+    """Return what to tell people: a full disk and the like are the machine's, a bad file is not."""
+    from buildkit_py.core.errors import HostError, StateError
+
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_MISMATCH")):
+        return StateError(
+            f"`{path}` is damaged: {error}",
+            code="store/memory-damaged",
+            hint="remove it: that costs time, no image",
+        )
+    return HostError(
+        f"`{path}` cannot be used: {error}",
+        code="store/memory-unusable",
+        hint="is the disk full, or read-only?",
+    )
+
+
 class Database:
     """The open database of one state root.
 
@@ -41,8 +86,9 @@ class Database:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.lock = threading.Lock()
-        self.connection = self._open()
+        self.lock = _Turn(path)
+        with self.lock:
+            self.connection = self._open()
 
     def _open(self) -> sqlite3.Connection:
         import sqlite3

@@ -19,6 +19,7 @@ import itertools
 import os
 from collections.abc import Iterator
 
+from buildkit_py.core.errors import HostError
 from buildkit_py.core.files import Lock, sync_folder, write_atomically
 from buildkit_py.store.trees import remove_tree
 
@@ -30,6 +31,12 @@ _FOLDERS = (
     ("tmp", 0o700),
     ("locks", 0o700),
 )
+
+
+class UnusableRoot(HostError):
+    """The state root cannot be made, or is somebody else's: they could change what we trust."""
+
+    code = "store/unusable-root"
 
 
 class Session:
@@ -89,7 +96,10 @@ class Session:
 
 
 def open_session(root: str) -> Session:
-    """Make the state root where it is missing, sweep what the dead left, and begin a session."""
+    """Make the state root where it is missing, sweep what the dead left, and begin a session.
+
+    Raises UnusableRoot.
+    """
     make_layout(root)
     use = Lock(os.path.join(root, "locks", "use"), shared=True)
     use.acquire()
@@ -161,11 +171,29 @@ def _dead_sessions(root: str, own_name: str) -> list[tuple[str, Lock]]:
 
 
 def make_layout(root: str) -> None:
-    """Make the directories of a state root where they are missing; index.json comes after them."""
-    if os.path.exists(os.path.join(root, "content", "index.json")):
-        return
-    os.makedirs(root, mode=0o700, exist_ok=True)
-    for name, mode in _FOLDERS:
-        path = os.path.join(root, name)
-        os.makedirs(path, exist_ok=True)
-        os.chmod(path, mode)
+    """Make the directories of a state root where they are missing; index.json comes after them.
+
+    Raises UnusableRoot.
+    """
+    try:
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        _refuse_foreign(root)
+        for name, mode in _FOLDERS:
+            path = os.path.join(root, name)
+            if not os.path.isdir(path):
+                os.makedirs(path, exist_ok=True)
+                os.chmod(path, mode)
+    except OSError as error:
+        raise UnusableRoot(
+            f"`{root}` cannot be the state root: {error.strerror}",
+            hint="choose another one with `--root`",
+        ) from None
+
+
+def _refuse_foreign(root: str) -> None:
+    """Snapshots become programs that root runs: who owns the root owns whoever builds in it."""
+    if os.stat(root).st_uid != os.geteuid():
+        raise UnusableRoot(
+            f"the state root `{root}` belongs to somebody else",
+            hint="choose one of your own with `--root`",
+        )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.core.errors import StateError
+from buildkit_py.core.errors import HostError, StateError
 from buildkit_py.store.memory import Database
 
 
@@ -62,3 +62,20 @@ def test_two_processes_share_it(tmp_path: Path) -> None:
         one.keep_files([(b"stat", b"digest")])
 
         assert two.find_file(b"stat") == b"digest"
+
+
+def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "memory.db").mkdir()
+
+    with pytest.raises(HostError, match=r"memory\.db` cannot be used") as raised:
+        Database(str(tmp_path / "memory.db"))
+
+    assert raised.value.code == "store/memory-unusable"
+
+
+def test_damage_that_shows_later_is_told_as_that(tmp_path: Path) -> None:
+    with Database(str(tmp_path / "memory.db")) as database:
+        database.connection.execute("DROP TABLE results")
+
+        with pytest.raises(StateError, match="is damaged"):
+            database.find("key")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_py.store.session import UnusableRoot, open_session
 from buildkit_py.store.store import Store
 from tests.store.tars import add_test_image, file, folder, tar
 
@@ -122,3 +123,29 @@ def test_snapshots_are_closed_to_other_users(tmp_path: Path) -> None:
         modes = {n: os.stat(tmp_path / "root" / n).st_mode & 0o777 for n in ("snapshots", "tmp")}
 
     assert modes == {"snapshots": 0o700, "tmp": 0o700}
+
+
+@pytest.mark.root
+def test_a_root_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    open_session(str(tmp_path / "root")).close()
+    os.chown(tmp_path / "root", 12345, 12345)
+
+    with pytest.raises(UnusableRoot, match="belongs to somebody else"):
+        open_session(str(tmp_path / "root"))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_root_that_cannot_be_made_is_named(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UnusableRoot, match=f"{place}` cannot be the state root"):
+        open_session(str(tmp_path / place))
+
+
+def test_folders_that_were_removed_are_made_again(tmp_path: Path) -> None:
+    open_session(str(tmp_path)).close()
+    (tmp_path / "snapshots").rmdir()
+
+    open_session(str(tmp_path)).close()
+
+    assert (tmp_path / "snapshots").stat().st_mode & 0o777 == 0o700
