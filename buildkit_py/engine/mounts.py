@@ -62,8 +62,8 @@ def parse_volume(text: str, *, cwd: str) -> VolumeRequest:
     if len(source) < 2 or source[0] not in _FIRST or not _NAME.issuperset(source):
         raise BadVolume(
             f"`{source}` is no name of a volume",
-            hint="letters, digits, `_`, `.` and `-`; a directory of this host begins with `/`"
-            " or `./`",
+            hint="two or more letters, digits, `_`, `.`, `-`; a directory of this host begins with"
+            " `/` or `./`",
         )
     return VolumeRequest("volume", source, target, read_only, copy)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import tarfile
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -17,9 +19,10 @@ import pytest
 
 from buildkit_py.oci.image import CONFIG, LAYER, MANIFEST, Descriptor, ImageConfig, Manifest
 from buildkit_py.oci.platform import machine_platform
-from tests.cli.conftest import Engine, eventually, processes_with
+from tests.cli.conftest import MODULE, Engine, eventually, processes_with
 from tests.registry.samples import Sample, digest_of
 from tests.registry.servers import docker_registry, push
+from tests.rootless import RootlessUser
 
 READY = b"ready\n"
 
@@ -423,3 +426,32 @@ def _sample(layer: bytes) -> Sample:
         (Descriptor(LAYER, digest_of(layer), len(layer)),),
     ).to_bytes()
     return Sample(manifest, MANIFEST, blobs, {digest_of(manifest): (MANIFEST, manifest)})
+
+
+@pytest.mark.root
+@pytest.mark.rootless
+def test_a_user_with_one_id_only_is_told_what_that_cannot_do(
+    rootless_user: RootlessUser, busybox_tar: Path
+) -> None:
+    nobody = 65534
+    home = Path(tempfile.mkdtemp(prefix="buildkit-py-test-", dir="/var/tmp"))
+    os.chown(home, nobody, nobody)
+    become = ["setpriv", f"--reuid={nobody}", f"--regid={nobody}", "--clear-groups"]
+    environment = {
+        **rootless_user.environment, "HOME": str(home), "TMPDIR": str(home),
+        "XDG_RUNTIME_DIR": str(home), "BUILDKIT_PY_ROOT": str(home / "root"),
+    }  # fmt: skip
+    program = [*become, rootless_user.python, *MODULE]
+    engine = Engine(lambda words: [*program, *words], environment, home / "root", home, False)
+    try:
+        engine("import", busybox_tar, "busybox")
+        ran = engine("run", "--network", "none", "busybox", "sh", "-c", "id -u; touch /new")
+        refused = engine("run", "--network", "none", "-u", "5", "busybox", "id", code=125)
+        removed = engine("rmi", "busybox")
+    finally:
+        shutil.rmtree(home)
+
+    assert ran.stdout == "0\n"
+    assert "notice: " in ran.stderr
+    assert "one id" in refused.stderr
+    assert "Untagged: busybox:latest\n" in removed.stdout
