@@ -12,17 +12,18 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from buildkit_py.build.content import attributes
 from buildkit_py.build.modes import apply_mode
 from buildkit_py.build.tree import EVERYTHING, Entry, Filter, Match, clean, find, walk, where
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
 from buildkit_py.store.layers.marks import OWNER
 from buildkit_py.store.layers.merged import owner_of
+from buildkit_py.store.trees import remove_beneath
 
-_CHUNK = 1 << 30
+_CHUNK = 1 << 27
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -67,6 +68,7 @@ class Copier:
     chmod: as `--chmod` has it, "" keeps the source's
     made_ns: time of new parent directories, None for now
     single_id: owners cannot be set (one id is mapped), they are recorded in an attribute
+    replace: what is in the way goes, whole directories too, as where an archive is unpacked
     notices: what people should know, such as a socket that was left out
     """
 
@@ -74,6 +76,7 @@ class Copier:
     owner: Owner | None
     chmod: str = ""
     single_id: bool = False
+    replace: bool = False
     stop: Callable[[], bool] = lambda: False
     made_ns: int | None = None
     notices: list[str] = field(default_factory=list)
@@ -87,6 +90,9 @@ class Copier:
             if not found:
                 self.notices.append(f"`{source}` matches nothing: nothing is copied")
             for match in found:
+                # Two sources that are one file become two: a link between them may be one that
+                # the source did not have, and writing to one would write to both.
+                self.linked.clear()
                 try:
                     self._copy_match(tree, match, source, dest)
                 finally:
@@ -195,7 +201,11 @@ class Copier:
 
     def _copy_directory(self, tree: Tree, match: Match, dest: str) -> None:
         """Merge the contents of a directory into `dest`."""
-        top = self._directory(dest, os.fstat(match.fd).st_mtime_ns)
+        made_ns = os.fstat(match.fd).st_mtime_ns
+        top = self._directory(dest, made_ns)
+        # As in BuildKit, a directory that was there takes the time of what is merged into it.
+        if not self.replace:
+            self.times[where(self.root, top)] = made_ns
         # Directories are finished after their children: writing into one changes its times.
         stack: list[tuple[str, int, Entry | None]] = [("", top, None)]
         try:
@@ -224,10 +234,13 @@ class Copier:
             os.mkdir(name, 0o755, dir_fd=into)
         except FileExistsError:
             if not stat.S_ISDIR(os.stat(name, dir_fd=into, follow_symlinks=False).st_mode):
-                raise NotADirectory(
-                    f"cannot copy the directory `{entry.rooted}` over a file at"
-                    f" `{dest.rstrip('/')}/{entry.path}`"
-                ) from None
+                if not self.replace:
+                    raise NotADirectory(
+                        f"cannot copy the directory `{entry.rooted}` over a file at"
+                        f" `{dest.rstrip('/')}/{entry.path}`"
+                    ) from None
+                os.unlink(name, dir_fd=into)
+                os.mkdir(name, 0o755, dir_fd=into)
         return os.open(
             name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=into
         )
@@ -259,10 +272,10 @@ class Copier:
             try:
                 target = os.open(name, _NEW_FILE, 0o600, dir_fd=into)
             except FileExistsError:
-                clear(into, name)
+                self._clear(into, name)
                 target = os.open(name, _NEW_FILE, 0o600, dir_fd=into)
             try:
-                copy_bytes(source, target)
+                copy_bytes(source, target, self.stop)
                 self._dress(target, entry)
             finally:
                 os.close(target)
@@ -275,7 +288,7 @@ class Copier:
         folder, _, first = earlier.rpartition("/")
         parent = open_beneath(self.root, folder or "/", os.O_PATH | os.O_DIRECTORY)
         try:
-            clear(into, name)
+            self._clear(into, name)
             os.link(first, name, src_dir_fd=parent, dst_dir_fd=into, follow_symlinks=False)
         finally:
             os.close(parent)
@@ -285,7 +298,7 @@ class Copier:
         try:
             os.symlink(target, name, dir_fd=into)
         except FileExistsError:
-            clear(into, name)
+            self._clear(into, name)
             os.symlink(target, name, dir_fd=into)
         uid, gid = self._ids(entry)
         if not self.single_id:
@@ -295,7 +308,7 @@ class Copier:
 
     def _write_special(self, entry: Entry, into: int, name: str) -> None:
         """Make a FIFO or a device. BuildKit turns block devices into character ones; we do not."""
-        clear(into, name)
+        self._clear(into, name)
         try:
             os.mknod(name, stat.S_IFMT(entry.stat.st_mode) | 0o600, entry.stat.st_rdev, dir_fd=into)
         except PermissionError:
@@ -305,6 +318,23 @@ class Copier:
         if not self.single_id:
             os.chown(name, uid, gid, dir_fd=into, follow_symlinks=False)
         os.chmod(name, self._mode(entry), dir_fd=into)
+        times = (entry.stat.st_mtime_ns, entry.stat.st_mtime_ns)
+        os.utime(name, ns=times, dir_fd=into, follow_symlinks=False)
+
+    def _clear(self, into: int, name: str) -> None:
+        """Remove what stands at `name`: a directory only where an archive replaces it."""
+        try:
+            os.unlink(name, dir_fd=into)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:
+            path = f"/{where(self.root, into)}/{name}".replace("//", "/")
+            if not self.replace:
+                raise NotADirectory(
+                    f"cannot copy a file over the directory `{path}`",
+                    hint="remove the directory in a RUN before, or copy to another place",
+                ) from None
+            remove_beneath(into, os.fsencode(name))
 
     def _ids(self, entry: Entry) -> tuple[int, int]:
         if self.owner is not None:
@@ -344,29 +374,17 @@ class Copier:
         os.utime(fd, ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns))
 
 
-def clear(into: int, name: str) -> None:
-    """Remove what stands at `name`, which may be an empty directory."""
-    try:
-        os.unlink(name, dir_fd=into)
-    except FileNotFoundError:
-        pass
-    except IsADirectoryError:
-        try:
-            os.rmdir(name, dir_fd=into)
-        except OSError as error:
-            raise NotADirectory(
-                f"cannot copy a file over the directory `{name}`: {error.strerror}"
-            ) from None
+def copy_bytes(source: int, target: int, stop: Callable[[], bool] = lambda: False) -> None:
+    """Copy everything between two regular files, in the kernel; holes stay holes.
 
-
-def copy_bytes(source: int, target: int) -> None:
-    """Copy everything between two regular files, in the kernel; holes stay holes."""
+    stop: asked now and then; when it is true, the rest is left out
+    """
     size = os.fstat(source).st_size
     blocks = os.fstat(source).st_blocks
     if blocks * 512 < size:
-        _copy_sparse(source, target, size)
+        _copy_sparse(source, target, size, stop)
         return
-    while True:
+    while not stop():
         try:
             if not os.copy_file_range(source, target, _CHUNK):
                 return
@@ -374,14 +392,14 @@ def copy_bytes(source: int, target: int) -> None:
             # Across file systems on kernels before 5.19, and where there is no such operation.
             if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
                 raise
-            while os.sendfile(target, source, None, _CHUNK):
+            while not stop() and os.sendfile(target, source, None, _CHUNK):
                 pass
             return
 
 
-def _copy_sparse(source: int, target: int, size: int) -> None:
+def _copy_sparse(source: int, target: int, size: int, stop: Callable[[], bool]) -> None:
     at = 0
-    while at < size:
+    while at < size and not stop():
         try:
             start = os.lseek(source, at, os.SEEK_DATA)
         except OSError as error:
@@ -392,6 +410,9 @@ def _copy_sparse(source: int, target: int, size: int) -> None:
         os.lseek(source, start, os.SEEK_SET)
         os.lseek(target, start, os.SEEK_SET)
         left = at - start
-        while left > 0 and (done := os.sendfile(target, source, None, min(left, _CHUNK))):
+        while left > 0 and not stop():
+            done = os.sendfile(target, source, None, min(left, _CHUNK))
+            if not done:
+                break
             left -= done
     os.ftruncate(target, size)

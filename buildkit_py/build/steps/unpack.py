@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 from buildkit_py.build.steps.copy import Copier, Owner, Tree
 from buildkit_py.build.steps.services import Services
 from buildkit_py.build.tree import Entry
-from buildkit_py.core.errors import BuildkitError, InputError
+from buildkit_py.core.errors import BuildkitError, HostError, InputError
 from buildkit_py.dockerfile.glob import match
 from buildkit_py.store.layers.errors import BadLayer
 from buildkit_py.store.layers.streams import opened
@@ -28,12 +28,22 @@ class BadArchive(InputError):
     code = "build/bad-archive"
 
 
-def is_archive(file: BinaryIO) -> bool:
-    """Tell whether a file is a tar, compressed or not; the file is read from its start."""
+def is_archive(file: BinaryIO, name: str) -> bool:
+    """Tell whether a file is a tar, compressed or not; the file is read from its start.
+
+    Raises HostError for one that is compressed with zstd where nothing here can read that.
+    """
     file.seek(0)
     try:
         stream = io.BufferedReader(cast(io.RawIOBase, opened(file)))
         return next(iter(TarReader(stream)), None) is not None
+    except HostError as error:
+        # It may well be one, but nothing here can tell. To copy it as it is would be a guess.
+        raise HostError(
+            f"`{name}` is compressed with zstd: that needs Python 3.14 or the package `zstandard`",
+            code=error.code,
+            hint="`pip install zstandard`, or `ADD --unpack=false` to copy it as it is",
+        ) from None
     except BuildkitError:
         return False
     finally:
@@ -46,10 +56,10 @@ def unpack_archive(
     """Unpack a regular file into the directory `dest` if it is an archive; tell whether it was.
 
     owner, given: with `--chown` everything gets that owner, else the archive's own are kept
-    Raises BadArchive, BadLayer for one that would leave its directory.
+    Raises BadArchive for one that is damaged or would leave its directory, and HostError.
     """
     with os.fdopen(entry.open(), "rb") as file:
-        if not is_archive(file):
+        if not is_archive(file, entry.rooted):
             return False
         with services.temporary("add-") as folder:
             os.mkdir(folder, 0o755)
@@ -58,11 +68,22 @@ def unpack_archive(
                 result = unpack_layer(file, folder, rules)
             except BadLayer as error:
                 raise BadArchive(f"`{entry.rooted}`: {error.message}", hint=error.hint) from None
+            if result.removed or result.opaque or result.hides_all:
+                raise BadArchive(
+                    f"`{entry.rooted}` has names that begin with `.wh.`",
+                    hint="in an image they mean removed files; rename them in the archive",
+                )
             for skipped in result.skipped:
                 services.notice_once(f"`{entry.rooted}`: {skipped}")
             tree = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                copier = Copier(root, owner if given else None, single_id=rules.single_id)
+                copier = Copier(
+                    root,
+                    owner if given else None,
+                    single_id=rules.single_id,
+                    replace=True,
+                    made_ns=services.epoch_ns,
+                )
                 copier.copy(Tree(tree, match), ["."], dest)
             finally:
                 os.close(tree)

@@ -101,6 +101,27 @@ def test_a_directory_does_not_replace_a_file(source: Path, target: Path) -> None
         copy(source, target, "dir", "/out")
 
 
+def test_a_file_or_link_does_not_replace_a_directory(source: Path, target: Path) -> None:
+    for name in ("c", "link"):
+        (target / name).mkdir(parents=True)
+        with pytest.raises(NotADirectory, match=f"over the directory `/{name}`"):
+            copy(source, target, "dir", "/")
+        (target / name).rmdir()
+
+
+def test_an_archive_replaces_whatever_is_in_the_way(source: Path, target: Path) -> None:
+    (target / "c/full").mkdir(parents=True)
+    (target / "deep").write_text("a file")
+    (target / "link").mkdir()
+    with opened(source) as source_fd, opened(target) as target_fd:
+        copier = Copier(target_fd, Owner(os.getuid(), os.getgid()), replace=True)
+        copier.copy(Tree(source_fd, matches), ["dir"], "/")
+
+    assert (target / "c").read_text() == "C"
+    assert (target / "deep/d").read_text() == "D"
+    assert (target / "link").is_symlink()
+
+
 def test_wildcards_match_and_may_match_nothing(source: Path, target: Path) -> None:
     copier = copy(source, target, "[ab] x*", "/out/")
 
@@ -129,6 +150,15 @@ def test_dots_never_climb_out_of_the_root(source: Path, target: Path) -> None:
     copy(source, target, "../../a", "/x")
 
     assert (target / "x").read_text() == "A"
+
+
+def test_a_link_to_nothing_says_where_it_leads(source: Path, target: Path) -> None:
+    (source / "lost").symlink_to("/etc/hostname")
+
+    with pytest.raises(MissingSource) as raised:
+        copy(source, target, "lost", "/x")
+
+    assert raised.value.link == "/etc/hostname"
 
 
 def test_links_in_sources_stay_beneath_the_root(source: Path, target: Path) -> None:
@@ -178,6 +208,15 @@ def test_mode_times_and_hard_links_are_kept(source: Path, target: Path) -> None:
     assert one.st_ino == two.st_ino
 
 
+def test_one_file_named_by_two_sources_becomes_two(source: Path, target: Path) -> None:
+    os.link(source / "a", source / "same")
+    (source / "link").symlink_to("a")
+
+    copy(source, target, "a same link", "/out/")
+
+    assert [(target / "out" / name).stat().st_nlink for name in ("a", "same", "link")] == [1, 1, 1]
+
+
 def test_chmod_is_for_files_and_directories(source: Path, target: Path) -> None:
     copy(source, target, "dir", "/out", chmod="u=rwX,go=")
 
@@ -219,10 +258,12 @@ def test_a_socket_is_left_out_with_a_notice(source: Path, target: Path) -> None:
 
 def test_a_fifo_is_copied_as_one_and_never_opened(source: Path, target: Path) -> None:
     os.mkfifo(source / "dir/fifo")
+    os.utime(source / "dir/fifo", ns=(3, 3_000_000_000))
 
     copy(source, target, "dir", "/out")
 
-    assert stat.S_ISFIFO((target / "out/fifo").stat().st_mode)
+    made = (target / "out/fifo").stat()
+    assert (stat.S_ISFIFO(made.st_mode), made.st_mtime_ns) == (True, 3_000_000_000)
 
 
 def test_names_that_are_no_text_are_kept(source: Path, target: Path) -> None:
@@ -280,11 +321,14 @@ def test_directories_that_are_only_written_into_keep_their_time(source: Path, ta
     )
 
 
-def test_a_new_directory_has_the_time_of_the_one_it_was_copied_from(
+def test_a_directory_has_the_time_of_the_one_that_was_copied_to_it(
     source: Path, target: Path
 ) -> None:
     os.utime(source / "dir", ns=(7, 7_000_000_000))
 
     copy(source, target, "dir", "/out")
+    (target / "old").mkdir()
+    copy(source, target, "dir", "/old")
 
     assert (target / "out").stat().st_mtime_ns == 7_000_000_000
+    assert (target / "old").stat().st_mtime_ns == 7_000_000_000
