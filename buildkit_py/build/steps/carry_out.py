@@ -30,7 +30,6 @@ from buildkit_py.graph.ops import Base, Copy, Inline, Local, MakeDirectory, Moun
 from buildkit_py.graph.solve import Result
 from buildkit_py.graph.vertex import Input, Vertex
 from buildkit_py.oci.image import ImageConfig, chain_ids
-from buildkit_py.runtime import users
 from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
 from buildkit_py.runtime.spec import Bind, MountSpec, Tmpfs
 from buildkit_py.store.snapshots import Active, SnapshotId
@@ -382,15 +381,13 @@ class CarryOut:
     def _make_directory(self, op: MakeDirectory, active: Active) -> None:
         with active.mount() as root:
             try:
-                account = users.resolve_account(root, op.user)
+                owner = resolve_owner(root, op.user)
             except InputError:
                 # An unknown USER fails at the RUN that needs it, as in BuildKit.
-                uid = gid = 0
-            else:
-                uid, gid = account.uid, account.gid
+                owner = Owner(0, 0)
             if self.services.host.ids == "single":
-                uid = gid = 0
-            fd, made = open_directory_beneath(root, op.path, 0o755, uid=uid, gid=gid)
+                owner = Owner(0, 0)
+            fd, made = open_directory_beneath(root, op.path, 0o755, uid=owner.uid, gid=owner.gid)
             os.close(fd)
             if self.services.epoch_ns is not None:
                 for path in reversed(made):
