@@ -24,7 +24,8 @@ def cache_mounts(
 ) -> Iterator[dict[Mount, Bind]]:
     """Give the binds of all cache directories of one step, made where they are missing.
 
-    wipe: the step runs again on purpose (`--no-cache`): the caches begin empty
+    wipe: the step runs again on purpose (`--no-cache`): a cache begins empty, but only once in
+        a build: a later step finds what an earlier one left
     sharing: `locked` waits for other users; `private` gets a directory that nobody uses now
 
     All are locked in one order, so that no two steps wait for each other, and each once, so that
@@ -41,7 +42,7 @@ def cache_mounts(
             sharing = min((each.sharing for each in same), key=_STRICTEST.index)
             path, lock = _lock(services, os.path.join(base, name), sharing)
             stack.callback(lock.release)
-            if wipe:
+            if services.first(f"cache mount {path}") and wipe:
                 remove_tree(path)
             _make(services, path, same[0])
             for mount in same:

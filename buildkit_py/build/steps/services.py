@@ -48,6 +48,7 @@ class Services:
     _running: dict[int, Callable[[], None]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _noticed: set[str] = field(default_factory=set)
+    _seen: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
 
     def running(self, kill: Callable[[], None]) -> Callable[[], None]:
@@ -80,6 +81,13 @@ class Services:
         with self._lock:
             for kill in self._running.values():
                 kill()
+
+    def first(self, what: str) -> bool:
+        """Tell whether this build asks for `what` for the first time."""
+        with self._lock:
+            seen = what in self._seen
+            self._seen.add(what)
+        return not seen
 
     def notice_once(self, text: str, *, hint: str | None = None) -> None:
         """Tell the user something about this machine, but only the first time."""
