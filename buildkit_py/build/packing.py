@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 
+from buildkit_py.core.threads import start_thread
 from buildkit_py.store.snapshots import SnapshotId
 
 
@@ -33,8 +34,7 @@ class Packing:
         """Have a snapshot packed soon."""
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="packing", daemon=True)
-                self._thread.start()
+                self._thread = start_thread(self._work, "packing")
         self._waiting.put(id)
 
     def finish(self) -> None:

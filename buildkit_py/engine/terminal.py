@@ -10,11 +10,10 @@ import contextlib
 import errno
 import os
 import select
-import signal
 import termios
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from buildkit_py.core.threads import start_thread
 from buildkit_py.runtime.process import Process
 
 _CHUNK = 1 << 16
@@ -65,7 +64,7 @@ class Output:
 
     def __init__(self, source: int, target: int, name: str) -> None:
         self.error: OSError | None = None
-        self._thread = _start(lambda: self._work(source, target), name)
+        self._thread = start_thread(lambda: self._work(source, target), name)
 
     def join(self) -> None:
         """Wait until everything is written."""
@@ -96,23 +95,7 @@ def carry_input(source: int, target: int) -> None:
             finally:
                 os.close(target)
 
-    _start(work, "stdin")
-
-
-def _start(work: Callable[[], None], name: str) -> threading.Thread:
-    """Start a thread that no signal interrupts.
-
-    Python handles signals in the main thread, but the kernel may hand one to whichever thread it
-    finds; the main thread would then go on waiting and never see it (measured with SIGHUP, which
-    comes just when a closed terminal wakes the thread that reads from it).
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        thread = threading.Thread(target=work, name=name, daemon=True)
-        thread.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return thread
+    start_thread(work, "stdin")
 
 
 def _read(fd: int) -> bytes:

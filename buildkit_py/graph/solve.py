@@ -17,6 +17,7 @@ from typing import Protocol
 from buildkit_py.core.data import dataclass, field, replace
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.events import Sink, StepEnded, StepStarted
+from buildkit_py.core.threads import start_thread
 from buildkit_py.graph.keys import CacheKey, cache_key, definition
 from buildkit_py.graph.ops import Base, Inline, Local, Run, Scratch
 from buildkit_py.graph.vertex import Input, Vertex
@@ -149,11 +150,8 @@ class Solver:
         self._left = len(self._tasks)
         self._ready.extend(at for at, task in enumerate(self._tasks) if not task.waits)
         workers = [
-            threading.Thread(target=self._work, name=f"step-{n}", daemon=True)
-            for n in range(min(self.jobs, max(self._left, 1)))
+            start_thread(self._work, f"step-{n}") for n in range(min(self.jobs, max(self._left, 1)))
         ]
-        for worker in workers:
-            worker.start()
         try:
             with self._changed:
                 while self._left and self._failure is None:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import RemoteError
+from buildkit_py.core.threads import block_signals
 from buildkit_py.oci.image import (
     CONFIG,
     DOCKER_CONFIG,
@@ -188,7 +189,7 @@ def _pull_layers(
     def one(layer: Descriptor) -> None:
         _pull_blob(repository, layer, content, lambda count: report(layer, count), stopped)
 
-    with ThreadPoolExecutor(min(AT_ONCE, len(missing)), "pull") as pool:
+    with ThreadPoolExecutor(min(AT_ONCE, len(missing)), "pull", block_signals) as pool:
         try:
             jobs = [pool.submit(one, layer) for layer in missing.values()]
             if wait(jobs, return_when=FIRST_EXCEPTION).not_done:

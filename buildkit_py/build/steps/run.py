@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from buildkit_py.build.steps.services import Services
 from buildkit_py.core.errors import BuildFailed, InputError
 from buildkit_py.core.events import StepOutput
 from buildkit_py.core.source import Span
+from buildkit_py.core.threads import start_thread
 from buildkit_py.graph.ops import InlineFile, Run
 from buildkit_py.graph.vertex import Vertex
 from buildkit_py.runtime.network import resolve
@@ -89,13 +89,10 @@ def run(
                 for warning in process.warnings:
                     services.notice_once(warning)
                 tail = Tail()
-                reader = threading.Thread(
-                    target=_read_output,
-                    args=(output, number, started, services, tail),
-                    name=f"output-{number}",
-                    daemon=True,
+                reader = start_thread(
+                    lambda: _read_output(output, number, started, services, tail),
+                    f"output-{number}",
                 )
-                reader.start()
                 end = process.wait()
                 # What the program left running was killed with its namespace: the pipe ends.
                 reader.join()
