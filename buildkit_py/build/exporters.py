@@ -13,7 +13,6 @@ from buildkit_py.build.request import BuildRequest, Output
 from buildkit_py.build.steps.services import Services
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.oci.image import Descriptor
-from buildkit_py.store import archive
 
 SUPPORTED = ("image", "oci", "docker")
 _KEYS = {
@@ -84,6 +83,8 @@ def export(
 def _write(
     services: Services, output: Output, manifest: Descriptor, names: Sequence[str], tar: bool
 ) -> None:
+    from buildkit_py.store import archive
+
     dest = output.attributes["dest"]
     docker = output.type == "docker"
     content = services.store.content

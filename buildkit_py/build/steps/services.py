@@ -6,8 +6,8 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.draw import draw
 from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.events import Sink, Warned
