@@ -36,7 +36,7 @@ from buildkit_py.dockerfile.request import Lowered, LowerRequest
 from buildkit_py.graph.ops import Local
 from buildkit_py.graph.solve import Result, Solver
 from buildkit_py.graph.vertex import Vertex
-from buildkit_py.oci.image import MANIFEST, Descriptor
+from buildkit_py.oci.image import CONFIG, MANIFEST, Descriptor
 from buildkit_py.oci.platform import machine_platform, parse_platform
 from buildkit_py.oci.reference import parse_reference
 from buildkit_py.runtime.host import Host
@@ -53,11 +53,16 @@ NETWORKS = ("default", "none", "host")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """image: digest of the config, the image's id; manifest: descriptor of its manifest."""
+    """What a build made.
+
+    image: digest of the config, the image's id
+    blobs: manifest, config and layers
+    """
 
     image: Digest
     manifest: Descriptor
     names: tuple[str, ...]
+    blobs: tuple[Descriptor, ...]
 
 
 class Named:
@@ -208,6 +213,8 @@ def _finish(
     base_layers: tuple[Descriptor, ...] = ()
     if lowered.base is not None:
         base_layers = store.images.manifest(lowered.base.manifest).layers
+        for each in base_layers:
+            store.content.size(each.digest)  # never an image whose layers are gone
     config, manifest = assemble(
         lowered.config,
         layers,
@@ -223,7 +230,8 @@ def _finish(
         store.images.put(None, descriptor)
     for name in names:
         store.images.put(name, descriptor)
-    return Built(image.digest, descriptor, tuple(names))
+    parts = (descriptor, Descriptor(CONFIG, image.digest, image.size), *base_layers)
+    return Built(image.digest, descriptor, tuple(names), parts + tuple(d for d, _ in layers))
 
 
 def _keep_record(
@@ -275,6 +283,7 @@ def _keep_record(
             **dict.fromkeys(built.names, built.manifest.digest),
             **bases.names,
         },
+        blobs={each.digest: each.size for each in built.blobs},
     )
 
 

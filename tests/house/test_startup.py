@@ -58,6 +58,7 @@ def built(tmp_path: Path) -> list[str]:
             str(copied.parent): ({"file": recall.signature(os.lstat(copied))}, set()),
         },
         names={},
+        blobs={image: 0, manifest: 0},
     )
     return arguments
 

@@ -56,6 +56,51 @@ def test_nothing_changed(person: Person, context: Path, built: str) -> None:
     assert done.cached[1:] == [RUN, SRC, CONF]
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "record"])
+def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(
+    person: Person, context: Path, built: str, name: str
+) -> None:
+    path = next((person.root / "recall").iterdir()) if name == "record" else context / name
+    for each in path.parent.iterdir() if name == "record" else [path]:
+        each.unlink()
+        os.mkfifo(each)
+
+    done = person.pybuild("-t", "twice", context, code=None, timeout_seconds=20)
+
+    assert done.code == (0 if name == "record" else 2)
+
+
+def test_a_record_of_somebody_else_is_not_read(person: Person, context: Path, built: str) -> None:
+    for each in (person.root / "recall").iterdir():
+        os.chown(each, 12345, -1)
+
+    assert not is_recalled(person, context)
+
+
+def test_a_layer_that_is_gone_is_made_again(person: Person, context: Path, built: str) -> None:
+    (*_, layer) = person.manifest("docker.io/library/twice:latest")["layers"]
+    path = Path(person.root, "content/blobs", *layer["digest"].split(":"))
+    path.unlink()
+
+    assert person.pybuild("-t", "twice", context).image == built
+    assert path.exists()
+
+
+def test_a_base_whose_layer_is_gone_is_never_built_upon(
+    person: Person, context: Path, built: str
+) -> None:
+    base, *_ = person.manifest("docker.io/library/twice:latest")["layers"]
+    path = Path(person.root, "content/blobs", *base["digest"].split(":"))
+    kept = path.read_bytes()
+    path.unlink()
+    try:
+        done = person.pybuild("-t", "twice", context, code=5)
+    finally:
+        path.write_bytes(kept)
+
+    assert f"the store has no content `{base['digest']}`" in done.stderr
+
+
 def relink(path: Path, target: str) -> None:
     path.unlink()
     path.symlink_to(target)
