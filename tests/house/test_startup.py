@@ -13,7 +13,7 @@ from buildkit_py.build import recall
 from buildkit_py.cli.pybuild import BUILD, make_request
 from buildkit_py.cli.reader import read
 from buildkit_py.core.digest import sha256
-from tests.house.sources import TREE
+from tests.house.sources import TREE, imports, modules
 
 HEAVY = """
     _hashlib argparse ast asyncio bisect collections contextlib copy ctypes dataclasses datetime
@@ -79,3 +79,9 @@ def test_a_no_op_build_imports_nothing_heavy(built: list[str], progress: str) ->
     assert (code, "CACHED" in done.stderr) == ("0", progress == "plain"), done.stderr
     assert "buildkit_py.build.builder" not in modules
     assert sorted(set(HEAVY) & set(modules)) == []
+
+
+def test_dataclasses_are_those_that_cost_nothing_to_define() -> None:
+    users = [str(path) for path, module in modules() if "dataclasses" in imports(module)]
+
+    assert users == ["buildkit_py/core/data.py"]
