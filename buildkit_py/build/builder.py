@@ -7,11 +7,9 @@ path (recall.py) was tried before. Nothing here prints: what happens goes to a s
 from __future__ import annotations
 
 import os
-import platform as machine
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, cast
 
@@ -25,6 +23,7 @@ from buildkit_py.build.packing import Packing
 from buildkit_py.build.request import BuildRequest
 from buildkit_py.build.steps.carry_out import CarryOut, exclusions
 from buildkit_py.build.steps.services import Services
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest, sha256
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.events import Event, Sink, StepStarted
@@ -162,7 +161,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
 
 
 def _lower_request(request: BuildRequest) -> LowerRequest:
-    here = machine_platform(machine.machine())
+    here = machine_platform(os.uname().machine)
     target = parse_platform(request.platform) if request.platform else here
     if not here.accepts(target):
         raise InputError(
