@@ -12,6 +12,27 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP came: everything that runs is ended in order, as for Ctrl-C."""
 
 
+def prepare() -> None:
+    """Make the process one that the rest may rely on, whoever started it and however.
+
+    Descriptors 0, 1 and 2 are open: else the next file of ours would be one of them, and what is
+    printed would end in it. Names of files are bytes in UTF-8, whatever the locale is.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+            os.set_inheritable(number, True)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        arguments = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execve(sys.executable, arguments, {**os.environ, "PYTHONUTF8": "1"})
+
+
 def end_in_order() -> None:
     """Let SIGTERM and SIGHUP raise Terminated in the main thread, unless they are ignored."""
     import signal
@@ -46,8 +67,12 @@ def report_bug(error: Exception) -> int:
 
     What this machine refused, a full disk for one, is told as that.
     """
+    import errno
+
     from buildkit_py.core.system import of_system
 
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        error = OSError(errno.ENOMEM, "not enough memory or processes")
     if isinstance(error, OSError) and (told := of_system(error)) is not None:
         return report(told)
     import tempfile

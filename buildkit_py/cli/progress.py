@@ -95,7 +95,19 @@ def safe(text: str) -> str:
     text = text.partition("\n")[0]
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\t" else "�" for c in text)
+    return text.translate(_HARMLESS)
+
+
+class _Harmless(dict[int, str]):
+    """Characters to themselves, or to a sign for what is not printed; learnt one by one."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = shown = character if character.isprintable() or code == 9 else "�"
+        return shown
+
+
+_HARMLESS = _Harmless()
 
 
 class Plain:

@@ -6,7 +6,14 @@ import os
 import sys
 
 from buildkit_py.build.request import BuildRequest
-from buildkit_py.cli.common import Terminated, end_in_order, end_unread, report, report_bug
+from buildkit_py.cli.common import (
+    Terminated,
+    end_in_order,
+    end_unread,
+    prepare,
+    report,
+    report_bug,
+)
 from buildkit_py.cli.reader import Command, HelpWanted, Option, read
 from buildkit_py.core.errors import BuildkitError, InputError
 
@@ -72,6 +79,8 @@ PROGRESS = ("auto", "plain", "tty", "quiet", "rawjson", "none")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `pybuild` and return its exit code."""
+    if argv is None:
+        prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] == "parse":
         from buildkit_py.cli import parse
@@ -107,7 +116,12 @@ def _build(argv: Sequence[str]) -> int:
         return 0
     if arguments and arguments[0] in LATER:
         raise InputError(f"`pybuild {arguments[0]}` is not supported yet", code="cli/not-yet")
-    request = make_request(values, arguments)
+    try:
+        request = make_request(values, arguments)
+    except FileNotFoundError:
+        from buildkit_py.core.errors import HostError
+
+        raise HostError("the directory you are in was removed", code="cli/no-directory") from None
     progress = _progress(values)
     from buildkit_py.build import recall
 

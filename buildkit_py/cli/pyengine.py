@@ -43,6 +43,10 @@ Options:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `pyengine` and return its exit code."""
+    if argv is None:
+        from buildkit_py.cli.common import prepare
+
+        prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     given: list[str] = []
     while arguments and arguments[0].startswith("-"):
