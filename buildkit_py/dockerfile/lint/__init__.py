@@ -1,0 +1,1 @@
+"""What is wrong with a Dockerfile that builds: rules, one file each. Pure."""

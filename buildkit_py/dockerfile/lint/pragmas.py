@@ -1,0 +1,193 @@
+"""Comments that leave findings out. All forms that people have in their files are read:
+
+    # hadolint ignore=DL3006,DL3008      the next instruction
+    # hadolint global ignore=DL3006      the file
+    # hadolint stage ignore=DL3006       the stage whose FROM comes next
+    # hadolint shell=/bin/bash           read, and of no effect: SHELL and `#!` are looked at
+    # check=skip=StageNameCasing         at the top the file, elsewhere the next instruction
+    # pybuild: ignore[DL3006] reason     the next instruction; ignore[all] for every rule
+    # pybuild: ignore-file[DL3006]       the file
+
+Kinder than the tools they come from: empty lines and other comments may stand between, several
+add up, a reason may follow, an unknown code spoils nothing (it is a finding of its own), and
+inside a continued instruction a comment speaks for the line below it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from buildkit_py.core.source import Source, Span
+from buildkit_py.dockerfile import ast
+from buildkit_py.dockerfile.lines import SPACES
+
+_HADOLINT = re.compile(r"hadolint\s+(?:(global|stage)\s+)?ignore\s*=\s*([\w, \t]+)")
+_CHECK = re.compile(r"check\s*=\s*(\S+)", re.IGNORECASE)
+_OWN = re.compile(r"pybuild:\s*(ignore|ignore-file)\[([^\]\n]*)\]")
+_WORD = re.compile(r"\w+")
+
+ALL_CHECKS = "check=skip=all"
+"""Stands for every BuildKit check: `skip=all` says nothing about hadolint's rules."""
+
+
+class Pragma(NamedTuple):
+    """One comment. scope: `file`, `stage` or `next`."""
+
+    scope: str
+    codes: frozenset[str]
+    places: tuple[Span, ...]
+    span: Span
+
+
+class Check(NamedTuple):
+    """What `# check=` asks for. skip: codes; experimental: codes that run besides."""
+
+    skip: frozenset[str]
+    error: bool
+    experimental: frozenset[str]
+
+
+class Suppressions:
+    """Which findings the comments of a file leave out."""
+
+    def __init__(self, file: ast.Dockerfile) -> None:
+        self.check = read_check(file.directives["check"].text if "check" in file.directives else "")
+        self.pragmas: list[Pragma] = []
+        self._everywhere = set(self.check.skip)
+        self._instructions = file.instructions
+        self._starts = [each.span.start for each in file.instructions]
+        self._by_instruction: dict[int, set[str]] = {}
+        self._by_line: dict[int, set[str]] = {}
+        if file.source.text.count("#"):
+            for span, above in _comments(file):
+                self._take(span, above)
+
+    def _take(self, span: Span, above: int | None) -> None:
+        """Read one comment; `above` is the number of its instruction, None inside of one."""
+        for pragma in read_comment(span):
+            self.pragmas.append(pragma)
+            if pragma.scope == "file":
+                self._everywhere |= pragma.codes
+            elif above is None:
+                line = _next_line(span.source, span.line)
+                self._by_line.setdefault(line, set()).update(pragma.codes)
+            elif pragma.scope == "stage":
+                for number in self._stage_from(above):
+                    self._by_instruction.setdefault(number, set()).update(pragma.codes)
+            else:
+                self._by_instruction.setdefault(above, set()).update(pragma.codes)
+
+    def _stage_from(self, number: int) -> Iterator[int]:
+        """Yield the instructions of the stage that begins at, or holds, an instruction."""
+        first = True
+        for each in range(number, len(self._instructions)):
+            if isinstance(self._instructions[each], ast.From) and not first:
+                return
+            first = False
+            yield each
+
+    def hides(self, span: Span, *codes: str | None) -> bool:
+        """Tell whether a finding there, with one of these codes, is left out."""
+        if _holds(self._everywhere, codes):
+            return True
+        if self._by_instruction:
+            number = bisect_right(self._starts, span.start) - 1
+            if _holds(self._by_instruction.get(max(number, 0), ()), codes):
+                return True
+        return bool(self._by_line) and _holds(self._by_line.get(span.line, ()), codes)
+
+
+def _holds(ignored: set[str] | tuple[()], codes: tuple[str | None, ...]) -> bool:
+    return bool(ignored) and ("all" in ignored or any(code in ignored for code in codes))
+
+
+def read_check(text: str) -> Check:
+    """Read `skip=A,B;error=true;experimental=C`; what is not understood is passed over."""
+    skip: set[str] = set()
+    experimental: set[str] = set()
+    error = False
+    for part in text.partition(" ")[0].split(";"):
+        name, _, value = part.partition("=")
+        names = {each.strip() for each in value.split(",") if each.strip()}
+        name = name.strip()
+        if name == "skip":
+            skip |= {ALL_CHECKS if each == "all" else each for each in names}
+        elif name == "experimental":
+            experimental |= names
+        elif name == "error":
+            error = value.strip().lower() in ("1", "t", "true")
+    return Check(frozenset(skip), error, frozenset(experimental))
+
+
+def read_comment(span: Span) -> Iterator[Pragma]:
+    """Yield what one comment, `#` included, leaves out."""
+    text = span.text.lstrip("#" + SPACES)
+    offset = span.end - len(text)
+    if found := _OWN.match(text):
+        scope = "file" if found[1] == "ignore-file" else "next"
+        yield _pragma(scope, found, 2, offset, span)
+    elif found := _HADOLINT.match(text):
+        scope = {"global": "file", "stage": "stage"}.get(found[1] or "", "next")
+        yield _pragma(scope, found, 2, offset, span)
+    elif found := _CHECK.match(text):
+        skip = read_check(found[1]).skip
+        if skip:
+            yield Pragma("next", skip, (), span)
+
+
+def _pragma(scope: str, found: re.Match[str], group: int, offset: int, span: Span) -> Pragma:
+    """Return the pragma whose codes are words of a group, up to the first word without a comma."""
+    start = found.start(group)
+    codes: list[str] = []
+    places: list[Span] = []
+    at = 0
+    text = found[group]
+    for word in _WORD.finditer(text):
+        between = text[at : word.start()]
+        if codes and "," not in between:
+            break  # a reason
+        at = word.end()
+        codes.append("all" if word[0].lower() == "all" else word[0])
+        first = offset + start + word.start()
+        places.append(Span(span.source, first, first + len(word[0])))
+    return Pragma(scope, frozenset(codes), tuple(places), span)
+
+
+def _comments(file: ast.Dockerfile) -> Iterator[tuple[Span, int | None]]:
+    """Yield the comments of a file, each with the number of the instruction below it."""
+    source = file.source
+    line = 1
+    for number, instruction in enumerate(file.instructions):
+        first = instruction.span.line
+        yield from ((span, number) for span in _comment_lines(source, line, first))
+        bodies = instruction.heredocs
+        end = bodies[0].span.start if bodies else instruction.span.end
+        last = source.line_number(max(instruction.span.start, end - 1))
+        if last > first:
+            yield from ((span, None) for span in _comment_lines(source, first + 1, last + 1))
+        line = instruction.span.end_line + 1
+    # Behind the last instruction only what is said of the whole file matters.
+    last = len(file.instructions) - 1
+    yield from ((span, last) for span in _comment_lines(source, line, len(source.starts) + 1)
+                if "global" in span.text or "ignore-file" in span.text)  # fmt: skip
+
+
+def _comment_lines(source: Source, first: int, end: int) -> Iterator[Span]:
+    for number in range(first, end):
+        text = source.line(number)
+        body = text.lstrip(SPACES)
+        if body.startswith("#"):
+            start = source.starts[number - 1]
+            yield Span(source, start + len(text) - len(body), start + len(text))
+
+
+def _next_line(source: Source, line: int) -> int:
+    """Return the number of the next line that is neither empty nor a comment."""
+    for number in range(line + 1, len(source.starts) + 1):
+        body = source.line(number).strip(SPACES)
+        if body and not body.startswith("#"):
+            return number
+    return line

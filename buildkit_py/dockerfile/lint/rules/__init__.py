@@ -1,0 +1,1 @@
+"""The rules, one file each. The file's name is the rule's code, its docstring is its page."""

@@ -1,0 +1,112 @@
+"""Runs the selected rules over a file and drops what its comments leave out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from buildkit_py.core.errors import InputError
+from buildkit_py.core.source import Source, Span
+from buildkit_py.core.text import did_you_mean
+from buildkit_py.dockerfile import ast
+from buildkit_py.dockerfile.errors import first_of
+from buildkit_py.dockerfile.ignore import Patterns
+from buildkit_py.dockerfile.lint.facts import File
+from buildkit_py.dockerfile.lint.pragmas import ALL_CHECKS, Suppressions
+from buildkit_py.dockerfile.lint.registry import all_rules
+from buildkit_py.dockerfile.lint.rule import Edit, Severity
+from buildkit_py.dockerfile.lint.select import (
+    PARSE_ERROR,
+    UNKNOWN_CODE,
+    Active,
+    Selection,
+    is_known,
+)
+from buildkit_py.dockerfile.parse import parse
+
+
+class Report(NamedTuple):
+    """A finding with the code and severity of its rule. alias: the code in the other tool."""
+
+    code: str
+    alias: str | None
+    severity: Severity
+    span: Span
+    message: str
+    edits: tuple[Edit, ...] = ()
+
+
+def lint(source: Source, selection: Selection, *, ignore: Patterns | None = None) -> list[Report]:
+    """Return what is to be said about a file, in its order.
+
+    A file that is no Dockerfile gets one report, which nothing can switch off.
+    """
+    try:
+        dockerfile = parse(source)
+    except InputError as error:
+        return [broken(source, error)]
+    return lint_parsed(dockerfile, selection, ignore=ignore)
+
+
+def lint_parsed(
+    dockerfile: ast.Dockerfile, selection: Selection, *, ignore: Patterns | None = None
+) -> list[Report]:
+    """Return what is to be said about a file that was parsed."""
+    suppressions = Suppressions(dockerfile)
+    file = File(dockerfile, ignore=ignore, empty_bases=selection.empty_bases)
+    reports = []
+    for active in (*selection.active, *_asked_for(suppressions, selection)):
+        is_check = not active.rule.code.startswith("DL")
+        severity = Severity.ERROR if suppressions.check.error and is_check else active.severity
+        names = (active.code, active.alias, ALL_CHECKS if is_check else None)
+        reports += [
+            Report(active.code, active.alias, severity, *finding)
+            for finding in active.rule.check(file)
+            if not suppressions.hides(finding.span, *names)
+        ]
+    if UNKNOWN_CODE not in selection.ignored:
+        reports += _unknown_codes(suppressions)
+    reports.sort(key=lambda report: (report.span.start, report.span.end, report.code))
+    return reports
+
+
+def broken(source: Source, error: InputError) -> Report:
+    """Return the report that a file cannot be parsed: BuildKit's first complaint."""
+    first = first_of(error)
+    message = first.message + (f"; {first.hint}" if first.hint else "")
+    span = first.at or source.span(0, 0)
+    return Report(PARSE_ERROR, first.code, Severity.ERROR, span, message)
+
+
+def _asked_for(suppressions: Suppressions, selection: Selection) -> list[Active]:
+    """Return the experimental rules that the file's `# check=experimental=` switches on."""
+    asked = suppressions.check.experimental
+    if not asked:
+        return []
+    running = {active.rule.code for active in selection.active}
+    return [
+        Active(rule, rule.code, rule.alias, rule.severity)
+        for rule in all_rules()
+        if rule.experimental
+        and ("all" in asked or rule.code in asked)
+        and rule.code not in running
+        and rule.code not in selection.ignored
+    ]
+
+
+def _unknown_codes(suppressions: Suppressions) -> list[Report]:
+    reports = []
+    for pragma in suppressions.pragmas:
+        for place in pragma.places:
+            if not is_known(place.text):
+                codes = [code for rule in all_rules() for code in (rule.code, rule.alias) if code]
+                hint = did_you_mean(place.text, codes)
+                reports.append(
+                    Report(
+                        UNKNOWN_CODE,
+                        None,
+                        Severity.WARNING,
+                        place,
+                        f"no rule is called `{place.text}`" + (f"; {hint}" if hint else ""),
+                    )
+                )
+    return reports

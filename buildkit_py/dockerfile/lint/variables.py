@@ -1,0 +1,270 @@
+"""Variables, followed through a file as BuildKit follows them when it builds.
+
+Each stage has what its base stage had at its end; what the base image brings is not known. An ARG
+counts as declared from its line on, with or without a value. RUN, CMD and ENTRYPOINT are expanded
+by the shell inside and play no part, but for the flags of RUN.
+Counterpart: moby/buildkit dockerfile2llb/convert.go (dispatch, dispatchArg) and validations.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from buildkit_py.core.source import Span
+from buildkit_py.dockerfile import ast
+from buildkit_py.dockerfile.words import BadWord, expansion
+from buildkit_py.runtime.spec import DEFAULT_PATH
+
+if TYPE_CHECKING:
+    from buildkit_py.dockerfile.lint.facts import File, Stage
+
+MOST_DISTANCE = 2
+"""Edits between an unknown name and one that is suggested."""
+
+
+class Miss(NamedTuple):
+    """A variable without a value. known: the names that have one there."""
+
+    stage: Stage
+    instruction: ast.Instruction
+    name: str
+    span: Span
+    known: tuple[str, ...]
+
+
+class GlobalMiss(NamedTuple):
+    """A variable in FROM that no ARG declares. near: a declared name like it."""
+
+    name: str
+    span: Span
+    near: str | None
+
+
+class Expanded(NamedTuple):
+    """A word's text after expansion, and whether every name in it had a value."""
+
+    text: str
+    complete: bool
+
+
+class Variables(NamedTuple):
+    """What was met.
+
+    misses: in stages; global_misses: in FROM
+    workdirs: the path of each WORKDIR, by its offset
+    images: what each FROM names when no build argument is given, by its stage's number; None
+        when that cannot be expanded
+    platforms: the value of each `--platform`, by its stage's number
+    """
+
+    misses: list[Miss]
+    global_misses: list[GlobalMiss]
+    workdirs: Mapping[int, Expanded]
+    images: list[str | None]
+    platforms: Mapping[int, Expanded]
+
+
+def follow(file: File) -> Variables:
+    """Expand what a build would expand, and keep what was missing."""
+    system, machine = file.platform.os, file.platform.architecture
+    defaults = {"TARGETSTAGE": (file.stages[-1].name or "") if file.stages else ""}
+    for prefix in ("BUILD", "TARGET"):
+        defaults |= {
+            f"{prefix}PLATFORM": str(file.platform),
+            f"{prefix}OS": system,
+            f"{prefix}OSVERSION": "",
+            f"{prefix}ARCH": machine,
+            f"{prefix}VARIANT": file.platform.variant,
+        }
+    declared = set(defaults)
+    for instruction in file.globals:
+        for pair in instruction.pairs:
+            declared.add(pair.key.text)
+            if pair.value is not None:
+                value, _ = _expanded(pair.value.text, defaults, file.escape)
+                defaults[pair.key.text] = value or ""
+    found = Variables([], [], {}, [], {})
+    for stage in file.stages:
+        _from(file, stage, defaults, declared, found)
+    _Walk(file, defaults, found).run()
+    return found
+
+
+def _from(
+    file: File, stage: Stage, defaults: Mapping[str, str], declared: set[str], found: Variables
+) -> None:
+    def read(word: ast.Word) -> tuple[str | None, bool]:
+        text, missed = _expanded(word.text, defaults, file.escape)
+        for name in missed:
+            if name not in declared:
+                near = nearest(name, declared)
+                found.global_misses.append(GlobalMiss(name, name_span(word, name), near))
+        return text, not missed
+
+    found.images.append(read(stage.origin.image)[0])
+    for flag in stage.origin.flags:
+        if flag.name == "platform":
+            start = flag.span.end - len(flag.value or "")
+            span = Span(flag.span.source, start, flag.span.end)
+            text, complete = read(ast.Word(flag.value or "", span))
+            assert isinstance(found.platforms, dict)
+            found.platforms[stage.index] = Expanded(text or "", complete)
+
+
+def _expanded(text: str, values: Mapping[str, str], escape: str) -> tuple[str | None, list[str]]:
+    """Return the text, None when it cannot be expanded, and the names without a value."""
+    missed: dict[str, None] = {}
+
+    def get(name: str) -> str | None:
+        value = values.get(name)
+        if value is None:
+            missed[name] = None
+        return value
+
+    try:
+        return expansion(text, get, escape=escape).text, list(missed)
+    except BadWord:
+        return None, list(missed)
+
+
+class _Walk:
+    """Follows the stages in their order."""
+
+    def __init__(self, file: File, defaults: Mapping[str, str], found: Variables) -> None:
+        self.file = file
+        self.defaults = defaults
+        self.found = found
+        self.ends: list[tuple[dict[str, str], set[str]]] = []
+
+    def run(self) -> None:
+        for stage in self.file.stages:
+            if stage.parent is not None:
+                values, arguments = self.ends[stage.parent.index]
+                values, arguments = dict(values), set(arguments)
+            else:
+                values, arguments = {"PATH": DEFAULT_PATH}, set()
+            for instruction in stage.body:
+                self.step(stage, instruction, values, arguments)
+            self.ends.append((values, arguments))
+
+    def step(
+        self,
+        stage: Stage,
+        instruction: ast.Instruction,
+        values: dict[str, str],
+        arguments: set[str],
+    ) -> None:
+        def expand(word: ast.Word, *, quotes: bool = True) -> Expanded:
+            text = word.text
+            if "$" not in text and "'" not in text and '"' not in text:
+                return Expanded(text, True)
+            missed: dict[str, None] = {}
+
+            def get(name: str) -> str | None:
+                value = values.get(name)
+                if value is None:
+                    missed[name] = None
+                return value
+
+            escape = self.file.escape if quotes else "\\"
+            with suppress(BadWord):
+                text = expansion(text, get, escape=escape, quotes=quotes).text
+            for name in missed:
+                if name not in arguments:
+                    self.found.misses.append(
+                        Miss(stage, instruction, name, name_span(word, name), tuple(values))
+                    )
+            return Expanded(text, not missed)
+
+        match instruction:
+            case ast.Env():
+                new = {
+                    expand(pair.key).text: expand(pair.value).text
+                    for pair in instruction.pairs
+                    if pair.value is not None
+                }
+                values.update(new)
+            case ast.Arg():
+                for pair in instruction.pairs:
+                    name = pair.key.text
+                    if pair.value is not None:
+                        values[name] = expand(pair.value).text
+                    elif name in self.defaults:
+                        values[name] = self.defaults[name]
+                    arguments.add(name)
+            case ast.Workdir():
+                assert isinstance(self.found.workdirs, dict)
+                self.found.workdirs[instruction.span.start] = expand(instruction.path)
+            case _:
+                for word in _words(instruction):
+                    expand(word)
+                for body in instruction.heredocs:
+                    if body.expand and isinstance(instruction, ast.Copy | ast.Add):
+                        expand(ast.Word(body.span.text, body.span), quotes=False)
+
+
+def _words(instruction: ast.Instruction) -> Iterator[ast.Word]:
+    match instruction:
+        case ast.Label():
+            for pair in instruction.pairs:
+                yield pair.key
+                if pair.value is not None:
+                    yield pair.value
+        case ast.Copy() | ast.Add():
+            yield from (word for word in instruction.sources if not word.text.startswith("<<"))
+            yield instruction.dest
+            yield from _flag_values(instruction, ("chown", "chmod", "checksum", "exclude"))
+        case ast.Run():
+            yield from _flag_values(instruction, ("mount",))
+        case ast.User():
+            yield instruction.user
+        case ast.Stopsignal():
+            yield instruction.signal
+        case ast.Volume():
+            yield from instruction.paths
+        case _:
+            return
+
+
+def _flag_values(instruction: ast.Instruction, names: tuple[str, ...]) -> Iterator[ast.Word]:
+    for flag in instruction.flags:
+        if flag.name in names and flag.value is not None:
+            yield ast.Word(flag.value, flag.span)
+
+
+def name_span(word: ast.Word, name: str) -> Span:
+    """Return where `$name` or `${name` stands in a word; the whole word when it is not found."""
+    text = word.span.text
+    for mark in (f"${{{name}", f"${name}"):
+        at = text.find(mark)
+        while at >= 0:
+            end = at + len(mark)
+            following = text[end : end + 1]
+            if not (following.isalnum() or following == "_"):
+                close = mark.startswith("${") and following == "}"
+                return Span(word.span.source, word.span.start + at, word.span.start + end + close)
+            at = text.find(mark, end)
+    return word.span
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name with the fewest edits to `name`, at most MOST_DISTANCE."""
+    best: tuple[int, str] | None = None
+    for each in sorted(known):
+        if each and abs(len(each) - len(name)) <= MOST_DISTANCE:
+            distance = _distance(name, each)
+            if distance <= MOST_DISTANCE and (best is None or distance < best[0]):
+                best = (distance, each)
+    return best[1] if best else None
+
+
+def _distance(a: str, b: str) -> int:
+    """Return Levenshtein's distance."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (left != right))
+    return row[-1]
