@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from buildkit_py.core.threads import start_thread
+from buildkit_py.core.threads import join, start_thread
 from buildkit_py.store.snapshots import SnapshotId
 
 
@@ -39,11 +39,10 @@ class Packing:
 
     def finish(self) -> None:
         """Wait until all is packed; raise what the first failure raised."""
-        with self._lock:
-            thread, self._thread = self._thread, None
-        if thread is not None:
+        if self._thread is not None:
             self._waiting.put(None)
-            thread.join()
+            self._thread.join()
+            self._thread = None
         if self._failure is not None:
             raise self._failure
 
@@ -65,5 +64,5 @@ class Packing:
             self._failure = self._failure or SystemExit()
             self._stop()
             self._waiting.put(None)
-            self._thread.join()
+            join(self._thread)
             self._thread = None

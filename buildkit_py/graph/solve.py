@@ -17,7 +17,7 @@ from typing import Protocol
 from buildkit_py.core.data import dataclass, field, replace
 from buildkit_py.core.digest import Digest
 from buildkit_py.core.events import Sink, StepEnded, StepStarted
-from buildkit_py.core.threads import start_thread
+from buildkit_py.core.threads import join, signals_held, start_thread
 from buildkit_py.graph.keys import CacheKey, cache_key, definition
 from buildkit_py.graph.ops import Base, Inline, Local, Run, Scratch
 from buildkit_py.graph.vertex import Input, Vertex
@@ -149,17 +149,22 @@ class Solver:
             self._add(target)
         self._left = len(self._tasks)
         self._ready.extend(at for at, task in enumerate(self._tasks) if not task.waits)
-        workers = [
-            start_thread(self._work, f"step-{n}") for n in range(min(self.jobs, max(self._left, 1)))
-        ]
+        workers: list[threading.Thread] = []
         try:
+            # A signal must not come between the start of a thread and our knowing it.
+            with signals_held():
+                numbers = range(min(self.jobs, max(self._left, 1)))
+                workers.extend(start_thread(self._work, f"step-{n}") for n in numbers)
             with self._changed:
                 while self._left and self._failure is None:
                     self._changed.wait()
         except BaseException as interrupt:
             self._fail(interrupt)
         for worker in workers:
-            worker.join()
+            try:
+                join(worker)
+            except BaseException as interrupt:
+                self._fail(interrupt)
         if self._failure is not None:
             raise self._failure
         for task in self._tasks:
