@@ -46,11 +46,13 @@ def is_settled(state: os.stat_result, now_ns: int) -> bool:
 class FileDigests:
     """SHA-256 of regular files, remembered by stat. `database` None remembers nothing.
 
+    check: called now and then while a file is read; raises when the build is to stop
     Used by one thread; `flush` writes what was learnt.
     """
 
-    def __init__(self, database: Database | None) -> None:
+    def __init__(self, database: Database | None, check: Callable[[], None] = lambda: None) -> None:
         self.database = database
+        self.check = check
         self.learnt: list[tuple[bytes, bytes]] = []
 
     def digest(self, entry: Entry) -> bytes:
@@ -61,7 +63,7 @@ class FileDigests:
         fd = entry.open()
         try:
             before = time.time_ns()
-            made = hash_fd(fd)
+            made = hash_fd(fd, self.check)
             after = os.fstat(fd)
         finally:
             os.close(fd)
@@ -77,10 +79,11 @@ class FileDigests:
             self.learnt = []
 
 
-def hash_fd(fd: int) -> bytes:
+def hash_fd(fd: int, check: Callable[[], None] = lambda: None) -> bytes:
     """Return the raw SHA-256 of everything from the current offset."""
     made = hashlib.sha256()
     while chunk := os.read(fd, _CHUNK):
+        check()
         made.update(chunk)
     return made.digest()
 

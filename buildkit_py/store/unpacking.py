@@ -135,8 +135,15 @@ def unpack_into(
     return unpacked
 
 
+_MOST_READ = 1 << 16
+
+
 class _Counted:
-    """A file that tells how much of it was read."""
+    """A file that tells how much of it was read.
+
+    It gives a little at a time, for whoever is told may want to stop: a megabyte of a compressed
+    layer can hold ten thousand small files.
+    """
 
     def __init__(self, file: BinaryIO, told: Callable[[int], None]) -> None:
         self._file = file
@@ -144,7 +151,7 @@ class _Counted:
         self._count = 0
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
+        data = self._file.read(_MOST_READ if size < 0 else min(size, _MOST_READ))
         self._count += len(data)
         self._told(self._count)
         return data
