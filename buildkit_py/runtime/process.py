@@ -31,6 +31,12 @@ MOST_BYTES = 1 << 16
 _PATIENCE_MS = 10_000
 
 
+class ZygoteLost(HostError):
+    """The zygote was killed, and with it every container."""
+
+    code = "host/zygote-lost"
+
+
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a container ended, in docker's numbers.

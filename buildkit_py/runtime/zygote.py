@@ -28,13 +28,13 @@ import threading
 from collections.abc import Sequence
 from types import TracebackType
 
-from buildkit_py.core.errors import Bug, BuildkitError, HostError
+from buildkit_py.core.errors import Bug, BuildkitError
 from buildkit_py.runtime import init, stubs, zygote_loop
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.kernel import cgroups, mounts
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.plan import mount_points, plan
-from buildkit_py.runtime.process import Process, error_of, receive
+from buildkit_py.runtime.process import Process, ZygoteLost, error_of, receive
 from buildkit_py.runtime.spec import Bind, Container, Overlay
 
 _INLINE_BYTES = 1 << 16
@@ -172,6 +172,8 @@ class Zygote:
                     file.write(data)
                 message, sent = b"M", [memory, theirs.fileno(), *fds]
             with self._lock:
+                if self._gone:
+                    raise BrokenPipeError  # another thread noticed it first
                 socket.send_fds(self._control, [message], sent)
         except (BrokenPipeError, ConnectionError):
             ours.close()
@@ -211,9 +213,8 @@ class Zygote:
                 cgroups.sweep(self.host.cgroups)
         if self._last_words:
             return Bug("the zygote failed", code="bug/zygote", notes=self._last_words)
-        return HostError(
+        return ZygoteLost(
             "the process that containers are started from was killed",
-            code="host/zygote-lost",
             hint="was it the kernel, for want of memory? see `dmesg`",
         )
 

@@ -28,6 +28,7 @@ from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
 from buildkit_py.runtime.network.nat import Nat
 from buildkit_py.runtime.network.publish import Bound, Port, Protocol, Proxy
 from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable, Uplink, Zygote
+from buildkit_py.runtime.process import ZygoteLost
 from buildkit_py.runtime.spec import Interface
 
 BRIDGE = "bridge"
@@ -251,6 +252,8 @@ class Network:
         specs += [(int(socket.AF_INET), int(kind | socket.SOCK_NONBLOCK), 0) for kind in doors]
         try:
             self._netns_fd, made = self._zygote.new_network_namespace(specs)
+        except ZygoteLost:
+            raise  # no reason to use the host's network instead
         except HostError as error:
             raise NetworkUnavailable(error.message, hint=error.hint) from error
         return [socket.socket(fileno=fd) for fd in made]
