@@ -1,0 +1,140 @@
+"""A user without subordinate ids: builds work, with a notice of what cannot be."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rootless import RootlessUser, interpreter
+from tests.stories.conftest import Person
+
+pytestmark = [pytest.mark.root, pytest.mark.rootless, pytest.mark.slow]
+
+ACCOUNT = "bkpysingle"
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[RootlessUser]:
+    """An account of this test's own, which gets no subordinate ids."""
+    subprocess.run(
+        ["useradd", "--no-create-home", "--shell", "/bin/sh", "-K", "SUB_UID_COUNT=0"]
+        + ["-K", "SUB_GID_COUNT=0", ACCOUNT],
+        check=True,
+        capture_output=True,
+    )
+    folder = Path(tempfile.mkdtemp(prefix="buildkit-py-test-", dir="/var/tmp"))
+    try:
+        for table in ("/etc/subuid", "/etc/subgid"):
+            assert f"{ACCOUNT}:" not in Path(table).read_text()
+        entry = pwd.getpwnam(ACCOUNT)
+        folder.chmod(0o755)
+        os.chown(folder, entry.pw_uid, entry.pw_gid)
+        for each in ("home", "run", "tmp"):
+            (folder / each).mkdir(mode=0o700)
+            os.chown(folder / each, entry.pw_uid, entry.pw_gid)
+        account = RootlessUser(ACCOUNT, entry.pw_uid, entry.pw_gid, interpreter(), folder)
+        Person(folder / "root", account=account).give("busybox")
+        yield account
+    finally:
+        shutil.rmtree(folder)
+        subprocess.run(["userdel", ACCOUNT], check=True, capture_output=True)
+
+
+@pytest.fixture
+def single(account: RootlessUser) -> Iterator[Person]:
+    folder = Path(tempfile.mkdtemp(dir=account.folder))
+    folder.chmod(0o755)
+    os.chown(folder, account.uid, account.gid)
+    yield Person(account.folder / "root", account=account, folder=folder)
+    shutil.rmtree(folder)
+
+
+def test_a_build_works_and_says_what_cannot_be(single: Person) -> None:
+    made = single.build('FROM busybox\nRUN echo id=$(id -u):$(id -g) && touch /made\nCMD ["sh"]\n')
+
+    assert made.done.said("id") == "0:0"
+    assert set(made.new[0].entries) == {"made"}
+    assert (
+        f"`{ACCOUNT}` has no subordinate ids; files can belong to `root` only" in made.done.stderr
+    )
+    assert f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {ACCOUNT}" in (
+        made.done.stderr
+    )
+
+
+def test_owners_of_copied_files_are_in_the_layer(single: Person) -> None:
+    made = single.build(
+        "FROM busybox AS b\n"
+        "COPY --chown=5:6 f /owned/f\n"
+        "FROM busybox\n"
+        "COPY --from=b /owned /from\n"
+        "COPY f /plain\n"
+        "RUN echo seen=$(stat -c %u:%g /from/f) && echo more >> /from/f\n",
+        {"f": "f"},
+    )
+
+    copied, plain, changed = made.new
+    assert copied.owners()["from/f"] == (5, 6)
+    assert plain.owners() == {"plain": (0, 0)}
+    assert made.done.said("seen") == "0:0"
+    assert changed.text("from/f") == "fmore\n"
+    assert changed.owners()["from/f"] == (5, 6)
+
+
+def test_a_base_with_other_owners(single: Person) -> None:
+    """Its files belong to us in RUN; its own layer keeps what it says."""
+    tar = single.folder / "base.tar"
+    with tarfile.open(tar, "w") as archive:
+        with tarfile.open("/var/cache/buildkit-py/bases/busybox.tar") as busybox:
+            for member in busybox:
+                archive.addfile(member, busybox.extractfile(member) if member.isreg() else None)
+        member = tarfile.TarInfo("theirs")
+        member.uid, member.gid = 33, 44
+        archive.addfile(member)
+    tar.chmod(0o644)
+    python = single.arguments()[0]
+    words = ["--root", str(single.root), "import", str(tar), "mixed"]
+    single.run([python, "-m", "buildkit_py.cli.pyengine", *words])
+
+    made = single.build(
+        "FROM mixed\nRUN echo seen=$(stat -c %u:%g /theirs) && echo x > /new\n"
+        "FROM scratch\nCOPY --from=mixed /theirs /theirs\n"
+    )
+    ran = single.build("FROM mixed\nRUN echo seen=$(stat -c %u:%g /theirs) && echo x > /new\n")
+
+    assert ran.done.said("seen") == "0:0"
+    assert set(ran.new[0].entries) == {"new"}
+    assert made.new[0].owners() == {"theirs": (33, 44)}
+
+
+def test_another_user_is_refused_clearly(single: Person) -> None:
+    context = single.context("FROM busybox\nUSER 1234\nRUN true\n")
+
+    done = single.pybuild("--no-cache", context, code=None)
+
+    assert done.code in (2, 3)
+    assert "1234" in done.error
+    assert "subordinate ids" in done.stderr
+
+
+def test_the_same_layers_as_for_others(single: Person) -> None:
+    """The image does not tell which user built it."""
+    dockerfile = "FROM busybox\nCOPY --chown=3:4 --chmod=0640 f /d/f\nWORKDIR /w\n"
+    epoch = {"SOURCE_DATE_EPOCH": "1700000000"}
+    context = single.context(dockerfile, {"f": "f"})
+    first = single.image(single.pybuild("--no-cache", context, env=epoch))
+    root = Person(single.folder / "other", folder=single.folder)
+    root.give("busybox")
+
+    second = root.image(root.pybuild("--no-cache", context, env=epoch))
+
+    assert first.done.image == second.done.image
+    shutil.rmtree(root.root)
