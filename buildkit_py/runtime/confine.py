@@ -72,25 +72,38 @@ class NewSession:
             processes.join_new_session_keyring()
         if self.terminal:
             self._open_terminal(work)
-        for fd in (0, 1, 2):
-            # A program that is not root shall be able to open /dev/stdout again: as runc does.
-            state = os.fstat(fd)
-            if self.uid and stat.S_ISFIFO(state.st_mode) and state.st_uid != self.uid:
-                with contextlib.suppress(OSError):  # unmapped, or a pipe of somebody else
-                    os.fchown(fd, self.uid, -1)
+        own_streams(self.uid)
 
     def _open_terminal(self, work: Workspace) -> None:
-        work.terminal, slave, _ = processes.open_terminal(work.pts)
-        processes.control_terminal(slave)
-        if self.uid:
-            os.fchown(slave, self.uid, -1)
+        slave = open_terminal(work, self.uid)
         # By descriptor: a path in /dev might be the image's by now (CVE-2025-52565).
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         place = os.open("console", flags, 0o600, dir_fd=work.dev)
         bind_fd(slave, place)
-        for fd in (0, 1, 2):
-            os.dup2(slave, fd)
         os.close(slave)
+
+
+def own_streams(uid: int) -> None:
+    """Let a program that is not root open /dev/stdout again: as runc does."""
+    for fd in (0, 1, 2):
+        state = os.fstat(fd)
+        if uid and stat.S_ISFIFO(state.st_mode) and state.st_uid != uid:
+            with contextlib.suppress(OSError):  # unmapped, or a pipe of somebody else
+                os.fchown(fd, uid, -1)
+
+
+def open_terminal(work: Workspace, uid: int) -> int:
+    """Make a terminal of the container's, control it, use it for all three streams.
+
+    Returns a descriptor of the program's end; the other is work.terminal.
+    """
+    work.terminal, slave, _ = processes.open_terminal(work.pts)
+    processes.control_terminal(slave)
+    if uid:
+        os.fchown(slave, uid, -1)
+    for fd in (0, 1, 2):
+        os.dup2(slave, fd)
+    return slave
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,23 @@ from __future__ import annotations
 import errno
 import marshal
 import os
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from buildkit_py.core.errors import BuildkitError, HostError, InputError
+from buildkit_py.runtime import reap
 from buildkit_py.runtime.kernel import processes
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP
 from buildkit_py.runtime.plan import Plan
 from buildkit_py.runtime.setup import SetupOp, Workspace
 
 READY, NOTE, STUBS, ERROR, EXEC, EXIT, STARTED = b"R", b"N", b"S", b"E", b"X", b"Q", b"P"
+SOCKET = b"D"
 """Kinds of messages on the channel of a container; see process.py for who reads them."""
 
-Network = Callable[[Plan], None]
-"""Brings the interfaces of this network namespace up."""
+Network = Callable[[Plan], Sequence[socket.socket]]
+"""Brings the interfaces of this network namespace up; returns sockets to be handed out."""
 
 
 def run_child(
@@ -57,7 +60,7 @@ def run_child(
             processes.unshare(CLONE_NEWCGROUP)
         work = Workspace(note=lambda text: send(NOTE + text.encode(), -1))
         for op in plan.before:
-            operation = _run(op, work)
+            operation = run_operation(op, work)
         if work.stubs:
             rows = [
                 (stub.parent, stub.name, stub.is_directory, stub.before_ns, stub.after_ns)
@@ -69,27 +72,31 @@ def run_child(
             os._exit(0)  # the parent lost interest
         if plan.private_network:
             operation = "configure the network"
-            network(plan)
+            for handle in network(plan):
+                send(SOCKET, handle.fileno())
+                handle.close()
         for op in plan.after:
-            operation = _run(op, work)
+            operation = run_operation(op, work)
         operation = "execve"
         send(READY, work.terminal)
         processes.close_on_exec_from(3)
         processes.reset_signals()
-        code = _execute(plan, send)
+        if plan.init:
+            reap.be_first_process(lambda: execute(plan.args, plan.env, send))
+        code = execute(plan.args, plan.env, send)
     except BuildkitError as error:
-        _complain(send, operation, error)
+        complain(send, operation, error)
         code = 128
     except OSError as error:
-        _complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
+        complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
         code = 128
     except BaseException as error:
-        _complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+        complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
         code = 128
     os._exit(code)
 
 
-def _run(op: SetupOp, work: Workspace) -> str:
+def run_operation(op: SetupOp, work: Workspace) -> str:
     """Run an operation and return what to call it when it fails."""
     try:
         op.run(work)
@@ -105,7 +112,7 @@ def _run(op: SetupOp, work: Workspace) -> str:
     return op.describe()
 
 
-def _complain(send: Callable[[bytes, int], None], operation: str, error: BuildkitError) -> None:
+def complain(send: Callable[[bytes, int], None], operation: str, error: BuildkitError) -> None:
     kind = "input" if isinstance(error, InputError) else "host"
     row = (kind, error.code, error.message, error.hint or "", tuple(error.notes), operation)
     try:
@@ -114,10 +121,10 @@ def _complain(send: Callable[[bytes, int], None], operation: str, error: Buildki
         return  # nobody listens any more
 
 
-def _execute(plan: Plan, send: Callable[[bytes, int], None]) -> int:
+def execute(args: tuple[str, ...], env: tuple[str, ...], send: Callable[[bytes, int], None]) -> int:
     """Try execve along PATH, inside the container. Returns docker's exit code for the failure."""
-    program = plan.args[0]
-    environment = dict(entry.split("=", 1) for entry in plan.env)
+    program = args[0]
+    environment = dict(entry.split("=", 1) for entry in env)
     if "/" in program:
         places = [program]
     else:
@@ -126,7 +133,7 @@ def _execute(plan: Plan, send: Callable[[bytes, int], None]) -> int:
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
     for place in places if program else ():
         try:
-            os.execve(place, plan.args, environment)
+            os.execve(place, args, environment)
         except OSError as error:
             # As execvp(3): go on looking, but remember that there was one we may not run.
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):

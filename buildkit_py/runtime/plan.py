@@ -7,6 +7,7 @@ after it, ending in execve. Values are docker's: moby/moby daemon/pkg/oci/defaul
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
@@ -24,6 +25,7 @@ from buildkit_py.runtime.kernel.syscalls import (
 )
 from buildkit_py.runtime.spec import (
     DEFAULT_PATH,
+    Account,
     Bind,
     Container,
     Directory,
@@ -58,14 +60,21 @@ class Plan:
     env: tuple[str, ...]
     interface: Interface | None
     private_network: bool
+    further_interfaces: tuple[Interface, ...] = ()
+    nameserver: bool = False
+    init: bool = False
 
     def describe(self) -> str:
         """Return one line per operation, in order."""
         lines = [f"clone3 {self.flags:#x}", *(op.describe() for op in self.before), "barrier"]
         if self.private_network:
-            lines.append("up lo" + (f" {self.interface.name}" if self.interface else ""))
+            interfaces = ((self.interface,) if self.interface else ()) + self.further_interfaces
+            lines.append(" ".join(["up lo", *(each.name for each in interfaces)]))
+        if self.nameserver:
+            lines.append("open the sockets of 127.0.0.11")
         lines += [op.describe() for op in self.after]
-        return "\n".join([*lines, f"execve {self.args[0]}"])
+        how = "as a child, execve" if self.init else "execve"
+        return "\n".join([*lines, f"{how} {self.args[0]}"])
 
 
 def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
@@ -81,11 +90,6 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     private = container.network == "private"
     flags = _NAMESPACES | (CLONE_NEWNET if private else 0)
     account = container.account
-    keep = (
-        capabilities.mask(capabilities.DOCKER)
-        if container.security == "sandbox"
-        else (1 << len(capabilities.NAMES)) - 1
-    )
     before: list[setup.SetupOp] = [
         _root(container, host, stubs),
         setup.MountProc(),
@@ -111,24 +115,40 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     after.append(confine.SetUmask(container.umask))
     after.append(confine.NewSession(container.terminal, account.uid))
     after.append(setup.ChangeDirectory(container.cwd))
-    if container.security == "sandbox":
-        program = docker_program(capabilities.DOCKER, host.machine)
-        after.append(confine.LoadFilter(program))
-    if container.rlimits:
-        limits = tuple((name, *pair) for name, pair in sorted(container.rlimits.items()))
-        after.append(confine.SetLimits(limits))
-    after.append(
-        confine.BecomeAccount(account.uid, account.gid, account.groups, keep, host.set_groups)
-    )
+    after += confinement(container, host, account)
     return Plan(
         flags=flags,
         before=tuple(before),
         after=tuple(after),
         args=container.args,
-        env=_environment(container),
+        env=environment(container.env, container.account, terminal=container.terminal),
         interface=container.interface,
         private_network=private,
+        further_interfaces=container.further_interfaces,
+        nameserver=container.nameserver and private,
+        init=container.init,
     )
+
+
+def confinement(container: Container, host: Host, account: Account) -> list[setup.SetupOp]:
+    """Return the last operations, those that take rights away, for any process of a container."""
+    granted = capabilities.DOCKER if container.capabilities is None else container.capabilities
+    unknown = sorted(granted - set(capabilities.NAMES))
+    if unknown:
+        raise InputError(f"unknown capability `{unknown[0]}`", code="runtime/unknown-capability")
+    operations: list[setup.SetupOp] = []
+    if container.security == "sandbox":
+        keep = capabilities.mask(granted)
+        operations.append(confine.LoadFilter(docker_program(granted, host.machine)))
+    else:
+        keep = (1 << len(capabilities.NAMES)) - 1
+    if container.rlimits:
+        limits = tuple((name, *pair) for name, pair in sorted(container.rlimits.items()))
+        operations.append(confine.SetLimits(limits))
+    operations.append(
+        confine.BecomeAccount(account.uid, account.gid, account.groups, keep, host.set_groups)
+    )
+    return operations
 
 
 def mount_points(container: Container, *, is_directory: dict[str, bool]) -> list[tuple[str, bool]]:
@@ -210,12 +230,12 @@ _SYSCTLS = (
 """Those of the ipc namespace; runtime-spec config-linux.md, `sysctl`."""
 
 
-def _environment(container: Container) -> tuple[str, ...]:
+def environment(env: Sequence[str], account: Account, *, terminal: bool) -> tuple[str, ...]:
     """Return the environment with PATH and HOME; of two settings of one name the last wins."""
-    values = {"PATH": DEFAULT_PATH, "HOME": container.account.home}
-    if container.terminal:
+    values = {"PATH": DEFAULT_PATH, "HOME": account.home}
+    if terminal:
         values["TERM"] = "xterm"
-    for entry in container.env:
+    for entry in env:
         name, _, value = entry.partition("=")
         values[name] = value
     return tuple(itertools.starmap("{}={}".format, values.items()))

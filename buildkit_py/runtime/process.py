@@ -54,7 +54,14 @@ class Exit:
 
 
 class Process:
-    """The first process of a container. Closing it kills whatever still runs."""
+    """The first process of a container, or a further program in it. Closing it kills it.
+
+    pid, pidfd: as this process sees it
+    netns: the container's network namespace, -1 where it has none of its own
+    executed: can be read, and is at its end, once the program runs or could not be run
+    terminal: the near end of its terminal, once it is set up
+    sockets: made inside (see spec.Container.nameserver); whoever takes them empties the list
+    """
 
     def __init__(
         self,
@@ -63,13 +70,16 @@ class Process:
         pid: int,
         pidfd: int,
         netns: int,
+        executed: int,
         cleanup: Callable[[list[stubs.Stub]], None],
         lost: Callable[[], BuildkitError],
     ) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.netns = netns
+        self.executed = executed
         self.terminal = -1
+        self.sockets: list[socket.socket] = []
         self.warnings: list[str] = []
         self._channel = channel
         self._cleanup = cleanup
@@ -87,13 +97,42 @@ class Process:
         Raises HostError or InputError naming the set-up operation that failed. A program that
         cannot be run is no error here: wait() tells.
         """
-        with contextlib.suppress(BrokenPipeError, ConnectionError):  # it ended, and said why
-            self._channel.send(b"go")
+        self.begin()
         while not self._ready and self._exit is None:
             self._receive()
         if self._failure is not None and self._exit is not None:
             self._finish()
             raise self._failure
+
+    def begin(self) -> None:
+        """Let the container run, and return at once: `advance` tells what comes of it."""
+        with contextlib.suppress(BrokenPipeError, ConnectionError):  # it ended, and said why
+            self._channel.send(b"go")
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read when `advance` has something to do."""
+        return self._channel.fileno()
+
+    def advance(self) -> None:
+        """Take one message in; waits for it."""
+        self._receive()
+        if self._exit is not None:
+            self._finish()
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether everything is set up, and the program is next; `terminal` is open then."""
+        return self._ready
+
+    @property
+    def exit(self) -> Exit | None:
+        """How it ended, None before."""
+        return self._exit
+
+    @property
+    def failure(self) -> BuildkitError | None:
+        """Why it could not be set up, or what befell it."""
+        return self._failure
 
     def wait(self) -> Exit:
         """Wait for the end, remove what the runtime left in the container's tree, and tell."""
@@ -127,6 +166,8 @@ class Process:
                     self.terminal = fds[0]
             case init.NOTE:
                 self.warnings.append(body.decode())
+            case init.SOCKET:
+                self.sockets += [socket.socket(fileno=fd) for fd in fds]
             case init.STUBS:
                 self._stubs += [stubs.Stub(*row) for row in marshal.loads(body)]
             case init.EXEC:
@@ -162,10 +203,12 @@ class Process:
             self._finish()
         finally:
             self._channel.close()
-            for fd in (self.pidfd, self.netns, self.terminal):
+            for fd in (self.pidfd, self.netns, self.terminal, self.executed):
                 if fd >= 0:
                     os.close(fd)
-            self.pidfd = self.netns = self.terminal = -1
+            self.pidfd = self.netns = self.terminal = self.executed = -1
+            for each in self.sockets:
+                each.close()
 
     def __enter__(self) -> Process:
         return self

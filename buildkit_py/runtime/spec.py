@@ -73,6 +73,7 @@ class Account:
 class Interface:
     """The network interface that the child configures in its own namespace, with `lo`.
 
+    gateway: of the default route; "" makes none
     The other end of the pair is plugged by the parent between create and start.
     """
 
@@ -100,11 +101,15 @@ class Container:
     """Everything about one container.
 
     network: `private` gives an own namespace (with `interface`, or only `lo`), `host` none
+    further_interfaces: of the other networks that it is in
+    nameserver: hand out sockets, made inside, that get questions to 127.0.0.11 (nameserver.py)
     env: NAME=value; PATH and HOME are added where missing
     security: `insecure` gives all capabilities that we have and no seccomp
     files: host-made files bound over the root: {"/etc/hosts": text, ...}; never in a layer
     rlimits: {"nofile": (soft, hard)}; one that may not be raised is a warning
     stubs: mount points that had to be made are removed from the upper directory afterwards
+    init: process 1 is ours: it reaps orphans and hands signals on to the program
+    capabilities: names without `CAP_`; None is docker's set
     """
 
     args: tuple[str, ...]
@@ -115,6 +120,8 @@ class Container:
     hostname: str = "buildkitsandbox"
     network: Literal["private", "host"] = "private"
     interface: Interface | None = None
+    further_interfaces: tuple[Interface, ...] = ()
+    nameserver: bool = False
     mounts: tuple[MountSpec, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = Limits()
@@ -126,3 +133,5 @@ class Container:
     umask: int = 0o022
     sysctls: Mapping[str, str] = field(default_factory=dict)
     stubs: bool = True
+    init: bool = False
+    capabilities: frozenset[str] | None = None

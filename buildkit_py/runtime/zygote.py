@@ -30,6 +30,7 @@ from types import TracebackType
 
 from buildkit_py.core.errors import Bug, BuildkitError
 from buildkit_py.runtime import init, stubs, zygote_loop
+from buildkit_py.runtime.execute import Execution
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.kernel import cgroups, mounts
 from buildkit_py.runtime.kernel.syscalls import KernelError
@@ -121,12 +122,36 @@ class Zygote:
             channel,
             pid=marshal.loads(body),
             pidfd=fds[0],
-            netns=fds[1] if len(fds) > 1 else -1,
+            executed=fds[1],
+            netns=fds[2] if len(fds) > 2 else -1,
             cleanup=cleanup,
             lost=self._lost,
         )
         process.warnings += warnings
         return process
+
+    def execute(
+        self, process: Process, execution: Execution, *, stdin: int, stdout: int, stderr: int
+    ) -> Process:
+        """Make a further program of a container that runs; it waits until it is started.
+
+        Raises HostError where the container does not run any more.
+        """
+        channel = self._ask(("execute", process.pid, execution), (stdin, stdout, stderr))
+        try:
+            _, body, fds = self._answer(channel)
+        except BaseException:
+            channel.close()
+            raise
+        return Process(
+            channel,
+            pid=marshal.loads(body),
+            pidfd=fds[0],
+            executed=fds[1],
+            netns=-1,
+            cleanup=lambda _: None,
+            lost=self._lost,
+        )
 
     def new_network_namespace(
         self, socket_specs: Sequence[tuple[int, int, int]]

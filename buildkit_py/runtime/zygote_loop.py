@@ -17,15 +17,16 @@ import select
 import signal
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import Bug, BuildkitError, HostError, InputError
-from buildkit_py.runtime import init
+from buildkit_py.runtime import execute, init
+from buildkit_py.runtime.execute import Execution
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.kernel import cgroups, processes
-from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET
+from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_PARENT
 from buildkit_py.runtime.network import interface
 from buildkit_py.runtime.plan import Plan
 from buildkit_py.runtime.spec import Limits
@@ -39,7 +40,10 @@ _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 @dataclass(slots=True)
 class _Child:
-    """A container or a helper; helpers have neither channel nor cgroup."""
+    """A container, a further program in one (without a cgroup of its own), or a helper.
+
+    Helpers have neither channel nor cgroup.
+    """
 
     pid: int
     pidfd: int
@@ -96,7 +100,9 @@ class _Loop:
         finally:
             for child in list(self.children.values()):
                 _kill(child)
-            for child in list(self.children.values()):
+            # A container's first process ends after the programs that were added to it, and
+            # those only after somebody has reaped them.
+            for child in sorted(self.children.values(), key=lambda each: each.cgroup is not None):
                 self._ended(child)
             self.owner.close()
 
@@ -119,6 +125,8 @@ class _Loop:
                     self._create(plan, limits, channel, fds)
                 case ("network", specs):
                     self._network(specs, channel)
+                case ("execute", pid, execution):
+                    self._execute(pid, execution, channel, fds)
                 case ("helper", argv, in_netns):
                     self._helper(argv, channel, fds, in_netns)
                 case other:
@@ -136,12 +144,16 @@ class _Loop:
 
     def _create(self, plan: Plan, limits: Limits, channel: socket.socket, fds: list[int]) -> None:
         cgroup = self.owner.create(limits)
+        # Nothing is ever written to this pipe: its end says that the program runs.
+        executed, theirs = os.pipe2(os.O_CLOEXEC)
         try:
             # With cgroups to join first, the child makes its cgroup namespace afterwards: it
             # shows the cgroup it was made in as the root.
             flags = plan.flags & ~CLONE_NEWCGROUP if cgroup.join else plan.flags
             pid, pidfd = processes.clone3(flags, cgroup_fd=cgroup.fd)
         except BaseException:
+            os.close(executed)
+            os.close(theirs)
             cgroup.remove()
             raise
         if pid == 0:
@@ -153,19 +165,61 @@ class _Loop:
                 join=tuple(cgroup.join),
                 network=_bring_up,
             )
+        os.close(theirs)
         child = _Child(pid, pidfd, channel, cgroup)
         self._watch(child)
         for text in cgroup.warnings:
             _send(channel, init.NOTE + text.encode())
-        given = [pidfd]
+        given = [pidfd, executed]
         netns = -1
         if plan.private_network:
             netns = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             given.append(netns)
         _send(channel, init.STARTED + marshal.dumps(pid), given)
-        if netns >= 0:
-            os.close(netns)
+        for fd in given[1:]:
+            os.close(fd)
         cgroup.close()
+
+    def _execute(
+        self, pid: int, execution: Execution, channel: socket.socket, fds: list[int]
+    ) -> None:
+        """Start a further program in a container that runs."""
+        container = next(
+            (each for each in self.children.values() if each.pid == pid and each.cgroup), None
+        )
+        if container is None or container.cgroup is None:
+            raise HostError("the container does not run", code="runtime/not-running")
+        cgroup_fd, join = container.cgroup.enter()
+        executed, theirs = os.pipe2(os.O_CLOEXEC)
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        processes.set_dumpable(False)
+        try:
+            # Who has once borne children in another process namespace may not come back without
+            # rights over the host's: a helper does, and leaves its child to us.
+            _, helper = processes.clone3(0)
+            if helper < 0:
+                _bear(execution, container.pidfd, far, channel, fds, cgroup_fd, join)
+            far.close()
+            data, given, _, _ = socket.recv_fds(near, 64, 1)
+            os.waitid(os.P_PIDFD, helper, os.WEXITED)
+            os.close(helper)
+        except BaseException:
+            os.close(executed)
+            raise
+        finally:
+            near.close()
+            far.close()
+            processes.set_dumpable(True)
+            for fd in (cgroup_fd, theirs, *join):
+                if fd >= 0:
+                    os.close(fd)
+        if not data:
+            os.close(executed)
+            raise HostError("the container does not run", code="runtime/not-running")
+        child_pid, pidfd = int(data), given[0]
+        self._watch(_Child(child_pid, pidfd, channel))
+        _send(channel, init.STARTED + marshal.dumps(child_pid), [pidfd, executed])
+        os.close(executed)
 
     def _network(self, specs: tuple[tuple[int, int, int], ...], channel: socket.socket) -> None:
         pid, pidfd = processes.clone3(CLONE_NEWNET)
@@ -223,13 +277,15 @@ class _Loop:
         del self.children[child.pidfd]
         result = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED)
         os.close(child.pidfd)
-        if child.cgroup is None or child.channel is None or result is None:
+        if child.channel is None or result is None:
             return
-        oom = child.cgroup.out_of_memory()
-        try:
-            child.cgroup.remove()
-        except OSError as error:
-            _send(child.channel, init.NOTE + f"a cgroup is left behind: {error}".encode())
+        oom = False
+        if child.cgroup is not None:
+            oom = child.cgroup.out_of_memory()
+            try:
+                child.cgroup.remove()
+            except OSError as error:
+                _send(child.channel, init.NOTE + f"a cgroup is left behind: {error}".encode())
         exited = result.si_code == os.CLD_EXITED
         row = (result.si_status if exited else 0, 0 if exited else result.si_status, oom)
         _send(child.channel, init.EXIT + marshal.dumps(row))
@@ -239,16 +295,44 @@ class _Loop:
         child.channel.close()
 
 
+def _bear(
+    execution: Execution,
+    pidfd: int,
+    teller: socket.socket,
+    channel: socket.socket,
+    fds: list[int],
+    cgroup_fd: int,
+    join: list[int],
+) -> NoReturn:
+    """Start a sibling in the container's process namespace, tell about it, and end."""
+    try:
+        processes.bear_children_in(pidfd)
+        child, child_pidfd = processes.clone3(CLONE_PARENT, cgroup_fd=cgroup_fd)
+        if child == 0:
+            execute.run_child(
+                execution,
+                pidfd=pidfd,
+                channel=channel.fileno(),
+                send=_sender(channel),
+                stdio=(fds[0], fds[1], fds[2]),
+                join=tuple(join),
+            )
+        _send(teller, str(child).encode(), [child_pidfd])
+    finally:
+        os._exit(0)
+
+
 def _kill(child: _Child) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(child.pidfd, signal.SIGKILL)
 
 
-def _bring_up(plan: Plan) -> None:
+def _bring_up(plan: Plan) -> Sequence[socket.socket]:
     if plan.interface is not None:
-        interface.configure(plan.interface)
+        interface.configure(plan.interface, *plan.further_interfaces)
     else:
         interface.configure_loopback()
+    return interface.open_nameserver() if plan.nameserver else ()
 
 
 def _sender(channel: socket.socket) -> Callable[[bytes, int], None]:

@@ -220,6 +220,16 @@ class Cgroup:
                 return int(dict(zip(words[::2], words[1::2], strict=True)).get("oom_kill", 0)) > 0
         return False
 
+    def enter(self) -> tuple[int, list[int]]:
+        """Open what a further process needs to be in here: `fd` and `join` anew, the caller's."""
+        fd, join = -1, []
+        for path in self.directories:
+            if os.path.exists(f"{path}/cgroup.controllers"):
+                fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            else:
+                join.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
+        return fd, join
+
     def close(self) -> None:
         """Close descriptors that only the start needs."""
         for fd in (self.fd, *self.join):

@@ -15,6 +15,8 @@ import struct
 from buildkit_py.runtime.kernel.syscalls import (
     CLONE_INTO_CGROUP,
     CLONE_NEWNET,
+    CLONE_NEWPID,
+    CLONE_PARENT,
     CLONE_PIDFD,
     Call,
     KernelError,
@@ -22,6 +24,7 @@ from buildkit_py.runtime.kernel.syscalls import (
 )
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _CLOSE_RANGE_CLOEXEC = 4
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -61,14 +64,17 @@ _sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
 def clone3(flags: int, *, cgroup_fd: int = -1) -> tuple[int, int]:
     """Fork with new namespaces. Returns (pid, pidfd) in the parent and (0, -1) in the child.
 
-    flags: CLONE_NEW*; the pidfd is closed by exec, as Python's own descriptors are
+    flags: CLONE_NEW*, CLONE_PARENT for a sibling
+    The pidfd is closed by exec, as Python's own descriptors are.
     cgroup_fd: a cgroup2 directory in which the child starts
     Only for a process with one thread: the child owns whatever locks other threads held.
     Raises KernelError.
     """
     pidfd = ctypes.c_int(-1)
     arguments = _CloneArguments(
-        flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=signal.SIGCHLD
+        flags=flags | CLONE_PIDFD,
+        pidfd=ctypes.addressof(pidfd),
+        exit_signal=0 if flags & CLONE_PARENT else signal.SIGCHLD,  # a sibling has ours
     )
     if cgroup_fd >= 0:
         arguments.flags |= CLONE_INTO_CGROUP
@@ -91,6 +97,36 @@ def unshare(flags: int) -> None:
 def enter_network(netns_fd: int) -> None:
     """Move this thread into a network namespace; os.setns needs Python 3.12."""
     _setns(netns_fd, CLONE_NEWNET)
+
+
+def enter_namespaces(pidfd: int, flags: int) -> None:
+    """Move this process into namespaces of another one, CLONE_NEW*, all at once. Linux 5.8.
+
+    With a mount namespace its root and working directory become that namespace's root.
+    """
+    try:
+        _setns(pidfd, flags)
+    except OSError as error:
+        raise KernelError("setns", f"flags {flags:#x}", error.errno or 0) from None
+
+
+def bear_children_in(fd: int) -> None:
+    """Let the next children be born in a process namespace; this process stays where it is.
+
+    fd: a pidfd of a process in it
+    """
+    try:
+        _setns(fd, CLONE_NEWPID)
+    except OSError as error:
+        raise KernelError("setns", "process namespace", error.errno or 0) from None
+
+
+def set_dumpable(yes: bool) -> None:
+    """Let others of our ids look into this process and its descriptors, or not; children inherit.
+
+    Set back by execve.
+    """
+    _prctl(_PR_SET_DUMPABLE, int(yes), 0, 0, 0)
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
