@@ -127,7 +127,7 @@ def test_another_user_is_refused_clearly(single: Person) -> None:
 
 def test_the_same_layers_as_for_others(single: Person) -> None:
     """The image does not tell which user built it."""
-    dockerfile = "FROM busybox\nCOPY --chown=3:4 --chmod=0640 f /d/f\nWORKDIR /w\n"
+    dockerfile = "FROM busybox\nCOPY --chown=3:4 --chmod=0640 f /d/f\nUSER 5\nWORKDIR /w/x\n"
     epoch = {"SOURCE_DATE_EPOCH": "1700000000"}
     context = single.context(dockerfile, {"f": "f"})
     first = single.image(single.pybuild("--no-cache", context, env=epoch))

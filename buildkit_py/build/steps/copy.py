@@ -173,11 +173,9 @@ class Copier:
         made_ns: the time that what is made gets; None for that of the whole copy
         """
         owner = self.owner or Owner(0, 0)
-        if self.single_id:
-            owner = Owner(0, 0)
         self._note_times(path)
         try:
-            fd, made = open_directory_beneath(self.root, path, 0o755, uid=owner.uid, gid=owner.gid)
+            fd, made = make_directory(self.root, path, owner, single_id=self.single_id)
         except (NotADirectoryError, FileExistsError):
             raise NotADirectory(f"cannot copy to `{path}`: it is not a directory") from None
         for each in made:
@@ -372,6 +370,21 @@ class Copier:
                     raise
                 self.notices.append(f"`{entry.rooted}`: its attribute `{name}` cannot be kept")
         os.utime(fd, ns=(entry.stat.st_mtime_ns, entry.stat.st_mtime_ns))
+
+
+def make_directory(root: int, path: str, owner: Owner, *, single_id: bool) -> tuple[int, list[str]]:
+    """Do as open_directory_beneath, with mode 0755; with a single id the owner is recorded."""
+    if not single_id:
+        return open_directory_beneath(root, path, 0o755, uid=owner.uid, gid=owner.gid)
+    fd, made = open_directory_beneath(root, path, 0o755)
+    if owner != Owner(0, 0):
+        for each in made:
+            new = open_beneath(root, each, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.setxattr(new, OWNER, b"%d:%d" % (owner.uid, owner.gid))
+            finally:
+                os.close(new)
+    return fd, made
 
 
 def copy_bytes(source: int, target: int, stop: Callable[[], bool] = lambda: False) -> None:
