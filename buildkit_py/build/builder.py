@@ -21,7 +21,8 @@ from buildkit_py.build.local import LocalContext
 from buildkit_py.build.memory import Remembered
 from buildkit_py.build.packing import Packing
 from buildkit_py.build.request import BuildRequest
-from buildkit_py.build.steps.carry_out import CarryOut, exclusions
+from buildkit_py.build.steps.carry_out import CarryOut
+from buildkit_py.build.steps.look import exclusions
 from buildkit_py.build.steps.services import Services
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest, sha256

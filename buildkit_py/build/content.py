@@ -118,10 +118,12 @@ def content_digest(
     owners: bool,
     files: FileDigests,
     matches: Callable[[str, str], bool],
+    note: Callable[[Entry], None] = lambda entry: None,
 ) -> Digest:
     """Return the digest of all that `sources` name beneath `root`.
 
     owners: uid and gid count (files of a stage or an image)
+    note: called with each entry
     Raises MissingSource, UnreadableSource, ChangedSource. Cost: a stat and a look-up per file
     that is known, a read of each that is not.
     """
@@ -132,6 +134,7 @@ def content_digest(
             try:
                 whole.update(os.fsencode(match.name) + b"\0match\0")
                 for entry in walk(match, root, filter, exclude):
+                    note(entry)
                     whole.update(header(entry, owners=owners))
                     if entry.is_file:
                         whole.update(files.digest(entry))

@@ -12,7 +12,8 @@ from buildkit_py.build.local import LocalContext
 from buildkit_py.build.steps import run as run_step
 from buildkit_py.build.steps.accounts import Accounts
 from buildkit_py.build.steps.cache_mounts import cache_mounts
-from buildkit_py.build.steps.copy import Copier, Owner, Tree
+from buildkit_py.build.steps.copy import Copier, Owner, Tree, make_directory
+from buildkit_py.build.steps.look import ContextKeys, exclusions
 from buildkit_py.build.steps.owner import resolve_owner
 from buildkit_py.build.steps.services import Services
 from buildkit_py.build.steps.unpack import unpack_archive
@@ -24,13 +25,12 @@ from buildkit_py.core.source import Span
 from buildkit_py.core.system import ImpossiblePath, of_path, of_system
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.glob import match as wildcard_match
-from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.graph.keys import definition, digest_of
 from buildkit_py.graph.ops import Base, Copy, Inline, Local, MakeDirectory, Mount, Run, Scratch
 from buildkit_py.graph.solve import Result
 from buildkit_py.graph.vertex import Input, Vertex
 from buildkit_py.oci.image import ImageConfig, chain_ids
-from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
+from buildkit_py.runtime.kernel.paths import open_beneath
 from buildkit_py.runtime.spec import Bind, MountSpec, Tmpfs
 from buildkit_py.store.snapshots import Active, SnapshotId
 
@@ -74,6 +74,7 @@ class CarryOut:
         self.committed = committed
         self._accounts = Accounts()
         self._filters: dict[str, Filter] = {}
+        self._keys = ContextKeys(services, contexts, self.filter_of)
 
     # ── what the solver asks ─────────────────────────────────────────────────────────────────
 
@@ -87,29 +88,35 @@ class CarryOut:
 
     def content(self, vertex: Vertex, source: Input, result: Result) -> Digest:
         try:
-            return self._content(source, result)
+            return self._content(vertex, source, result)
         except InputError as error:
             raise self._explained(error, vertex, source, result) from None
         except OSError as error:
             raise self._told(error, vertex) from error
 
-    def _content(self, source: Input, result: Result) -> Digest:
+    def _content(self, vertex: Vertex, source: Input, result: Result) -> Digest:
         op = source.vertex.op
         if isinstance(op, Inline):
             return definition(op)
         assert source.select is not None
         selection = digest_of({"select": list(source.select), "exclude": list(source.exclude)})
-        exclude = exclusions(source.exclude)
         if isinstance(op, Local):
-            context = self.contexts[op.name]
-            return self._digest(context.fd, source, self.filter_of(op.name), exclude, local=True)
+            return self._keys.digest(vertex, source)
         if result.snapshot is None:
             return selection
         known = self.services.database.find_content(result.snapshot, selection)
         if known is not None:
             return Digest(known)
         with self.services.store.snapshots.view(SnapshotId(result.snapshot)) as root:
-            made = self._digest(root, source, EVERYTHING, exclude, local=False)
+            made = content_digest(
+                root,
+                source.select,
+                exclude=exclusions(source.exclude),
+                filter=EVERYTHING,
+                owners=True,
+                files=FileDigests(None, self.services.check),
+                matches=wildcard_match,
+            )
         self.services.database.keep_content(result.snapshot, selection, made)
         return made
 
@@ -150,20 +157,6 @@ class CarryOut:
             f"`{name}` is not in {place}", at=at, source=error.source, label="not found", hint=hint
         )
 
-    def _digest(
-        self, root: int, source: Input, filter: Filter, exclude: Filter, *, local: bool
-    ) -> Digest:
-        assert source.select is not None
-        return content_digest(
-            root,
-            source.select,
-            filter=filter,
-            exclude=exclude,
-            owners=not local,
-            files=FileDigests(self.services.database if local else None, self.services.check),
-            matches=wildcard_match,
-        )
-
     def execute(self, vertex: Vertex, inputs: Sequence[Result], number: int) -> Result:
         self.services.check()
         op = vertex.op
@@ -184,6 +177,9 @@ class CarryOut:
                     raise StateError("a source is not a step", code="build/not-a-step")
             self.services.check()
             snapshot = self._accounts.commit(active)
+        except InputError as error:
+            active.discard()
+            raise _placed(error, vertex) from None
         except OSError as error:
             active.discard()
             raise self._told(error, vertex) from error
@@ -251,6 +247,7 @@ class CarryOut:
                     mounts.append(
                         caches.get(mount) or self._mount(vertex, mount, inputs, path, stack)
                     )
+                self._keys.check(vertex)
                 run_step.run(self.services, vertex, op, active, mounts, account, number)
             except BuildkitError as error:
                 raise _placed(error, vertex) from None
@@ -310,6 +307,7 @@ class CarryOut:
                 if op.inline:
                     with self._tree(vertex.inputs[2], inputs[2]) as tree:
                         copier.copy(tree, op.inline, op.dest)
+            self._keys.check(vertex)
         except (InputError, HostError) as error:
             raise _placed(error, vertex) from None
         for notice in copier.notices:
@@ -385,9 +383,8 @@ class CarryOut:
             except InputError:
                 # An unknown USER fails at the RUN that needs it, as in BuildKit.
                 owner = Owner(0, 0)
-            if self.services.host.ids == "single":
-                owner = Owner(0, 0)
-            fd, made = open_directory_beneath(root, op.path, 0o755, uid=owner.uid, gid=owner.gid)
+            single = self.services.host.ids == "single"
+            fd, made = make_directory(root, op.path, owner, single_id=single)
             os.close(fd)
             if self.services.epoch_ns is not None:
                 for path in reversed(made):
@@ -411,11 +408,6 @@ def _caches(op: Run, vertex: Vertex) -> list[Mount]:
                 "a cache mount with `from` or `source` is not supported yet", at=vertex.span
             )
     return caches
-
-
-def exclusions(patterns: Sequence[str]) -> Filter:
-    """Return the filter of `--exclude`, which speaks the ignore file's dialect."""
-    return Patterns.of(patterns) if patterns else EVERYTHING
 
 
 def _placed(error: BuildkitError, vertex: Vertex) -> BuildkitError:
