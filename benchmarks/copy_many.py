@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,8 +36,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--ours", default="", help="command to measure instead of an installation")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bkbench-") as name, ExitStack() as stack:
-        folder = Path(name)
+    with peers.workplace() as folder, ExitStack() as stack:
         ours = peers.ours(folder, command=options.ours)
         context = write_context(folder / "context", options.files)
         archive = peers.base_archive(ours, folder)

@@ -9,7 +9,6 @@ Promised (docs/startup.md): at most 0.35 of `docker buildx build`, 0.1 of `build
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -47,8 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--ours", default="", help="command to measure instead of an installation")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bkbench-") as name, ExitStack() as stack:
-        folder = Path(name)
+    with peers.workplace() as folder, ExitStack() as stack:
         ours = peers.ours(folder, command=options.ours)
         context = str(write_context(folder / "context"))
         time.sleep(0.1)  # a record is kept only of files older than a tick of the clock

@@ -17,6 +17,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -158,6 +159,15 @@ def tree(pid: int) -> Iterator[int]:
             continue
         for child in children:
             yield from tree(int(child))
+
+
+@contextmanager
+def workplace() -> Iterator[Path]:
+    """Give a temporary folder; it goes, and so do daemons, however a person ends this program."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it in the background
+    with tempfile.TemporaryDirectory(prefix="bkbench-") as name:
+        yield Path(name)
 
 
 # ── ours ─────────────────────────────────────────────────────────────────────────────────────

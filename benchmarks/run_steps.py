@@ -9,7 +9,6 @@ that is started here has no bridge; ours is also measured with its default netwo
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,8 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--ours", default="", help="command to measure instead of an installation")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bkbench-") as name, ExitStack() as stack:
-        folder = Path(name)
+    with peers.workplace() as folder, ExitStack() as stack:
         ours = peers.ours(folder, command=options.ours)
         context = str(write_context(folder / "context"))
         arguments = ("--no-cache", "-t", "steps:1", context)
