@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from buildkit_py.cli.reader import Value
     from buildkit_py.core.events import Sink
 
-SUBCOMMANDS = ("parse",)
-LATER = ("lint", "fmt", "lsp", "graph", "context", "ls", "du", "prune", "history", "cache", "bake",
+SUBCOMMANDS = ("lint", "parse")
+LATER = ("fmt", "lsp", "graph", "context", "ls", "du", "prune", "history", "cache", "bake",
          "debug")  # fmt: skip
 
 BUILD = Command(
@@ -86,6 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from buildkit_py.cli import parse
 
         return parse.run(arguments[1:])
+    if arguments and arguments[0] == "lint":
+        from buildkit_py.cli import lint
+
+        return lint.run(arguments[1:])
     try:
         return _build(arguments)
     except HelpWanted:

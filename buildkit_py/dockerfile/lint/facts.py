@@ -152,10 +152,14 @@ class Run:
 
     @cached_property
     def command_count(self) -> int:
-        """How many simple commands its text has."""
+        """How many simple commands its text has; `[ … ]` is a condition and none."""
         if isinstance(self.run.command, ast.ExecForm):
             return 1
-        return sum(len(script.commands) for script, _ in self.scripts)
+        return sum(
+            not command.words or command.words[0].raw != "["
+            for script, _ in self.scripts
+            for command in script.commands
+        )
 
     @cached_property
     def mounts(self) -> list[Mapping[str, str]]:
@@ -330,21 +334,26 @@ def last_shell(stage: Stage) -> tuple[str, ...] | None:
 
 
 def read_base(word: ast.Word) -> Base:
-    """Take the name of an image apart; a colon before the last slash belongs to a port."""
-    rest, at, digest = word.text.partition("@")
-    head, slash, last = rest.rpartition("/")
-    # A colon within `${name:-default}` parts nothing.
-    hidden = without_braces(last)
-    colon = hidden.find(":")
-    if colon < 0:
-        name, tag = rest, None
-    else:
-        name, tag = head + slash + last[:colon], last[colon + 1 :]
-    return Base(word.text, name, tag, digest if at else None, word.span)
+    """Take the name of an image apart; a colon before the last slash belongs to a port.
+
+    What stands in `${name:-default}` parts nothing.
+    """
+    text = word.text
+    hidden = without_braces(text)
+    at = hidden.find("@")
+    end = len(text) if at < 0 else at
+    colon = hidden.find(":", hidden.rfind("/", 0, end) + 1, end)
+    return Base(
+        text,
+        text[: end if colon < 0 else colon],
+        None if colon < 0 else text[colon + 1 : end],
+        None if at < 0 else text[at + 1 :],
+        word.span,
+    )
 
 
 def without_braces(text: str) -> str:
-    """Blank out `${…}`, keeping the length."""
+    """Blank out what stands in `${…}`, and keep the length."""
     out, depth = [], 0
     for at, character in enumerate(text):
         if character == "{" and text[at - 1 : at] == "$":

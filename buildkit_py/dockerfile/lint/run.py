@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from buildkit_py.core.errors import InputError
-from buildkit_py.core.source import Source, Span
+from buildkit_py.core.source import Source
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.errors import first_of
@@ -13,7 +11,8 @@ from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.pragmas import ALL_CHECKS, Suppressions
 from buildkit_py.dockerfile.lint.registry import all_rules
-from buildkit_py.dockerfile.lint.rule import Edit, Severity
+from buildkit_py.dockerfile.lint.report import Report
+from buildkit_py.dockerfile.lint.rule import Severity
 from buildkit_py.dockerfile.lint.select import (
     PARSE_ERROR,
     UNKNOWN_CODE,
@@ -22,17 +21,6 @@ from buildkit_py.dockerfile.lint.select import (
     is_known,
 )
 from buildkit_py.dockerfile.parse import parse
-
-
-class Report(NamedTuple):
-    """A finding with the code and severity of its rule. alias: the code in the other tool."""
-
-    code: str
-    alias: str | None
-    severity: Severity
-    span: Span
-    message: str
-    edits: tuple[Edit, ...] = ()
 
 
 def lint(source: Source, selection: Selection, *, ignore: Patterns | None = None) -> list[Report]:
@@ -59,7 +47,14 @@ def lint_parsed(
         severity = Severity.ERROR if suppressions.check.error and is_check else active.severity
         names = (active.code, active.alias, ALL_CHECKS if is_check else None)
         reports += [
-            Report(active.code, active.alias, severity, *finding)
+            Report(
+                active.code,
+                active.alias,
+                severity.word,
+                finding.span,
+                finding.message,
+                bool(finding.edits),
+            )
             for finding in active.rule.check(file)
             if not suppressions.hides(finding.span, *names)
         ]
@@ -74,7 +69,7 @@ def broken(source: Source, error: InputError) -> Report:
     first = first_of(error)
     message = first.message + (f"; {first.hint}" if first.hint else "")
     span = first.at or source.span(0, 0)
-    return Report(PARSE_ERROR, first.code, Severity.ERROR, span, message)
+    return Report(PARSE_ERROR, first.code, "error", span, message)
 
 
 def _asked_for(suppressions: Suppressions, selection: Selection) -> list[Active]:
@@ -104,7 +99,7 @@ def _unknown_codes(suppressions: Suppressions) -> list[Report]:
                     Report(
                         UNKNOWN_CODE,
                         None,
-                        Severity.WARNING,
+                        "warning",
                         place,
                         f"no rule is called `{place.text}`" + (f"; {hint}" if hint else ""),
                     )

@@ -15,6 +15,7 @@ Good:
     FROM debian:12 AS build
     FROM debian@sha256:5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d
     FROM $IMAGE
+    FROM ${OTHER:-example.org/debian}
     FROM Build
     FROM scratch
 """
@@ -23,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildkit_py.dockerfile.lint.facts import File
+from buildkit_py.dockerfile.lint.facts import File, without_braces
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
@@ -34,5 +35,6 @@ def check(file: File) -> Iterator[Finding]:
         base = stage.base
         if stage.parent is not None or base.text == "scratch" or base.tag or base.digest:
             continue
-        if "$" not in base.text.rpartition("/")[2]:
+        last = base.text[without_braces(base.text).rfind("/") + 1 :]
+        if "$" not in last:
             yield Finding(base.span, f"`{base.text}` has no tag, so it means `latest`; pin one")

@@ -1,6 +1,7 @@
 """RUNs that follow one another may be one.
 
-Each is a layer. Off by default: several short RUNs are easier to read, and to keep in the cache.
+Each is a layer. Looked at are RUNs of a single command each, with the same flags. Off by default:
+several short RUNs are easier to read, and to keep in the cache.
 
 Bad:
     FROM debian:12
@@ -10,6 +11,7 @@ Bad:
 Good:
     FROM debian:12
     RUN make && make install
+    RUN make clean
     COPY x /x
     RUN a
     RUN --mount=type=cache,target=/c b
@@ -26,8 +28,8 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 severity = Severity.INFO
 default = False
 
-MOST_COMMANDS = 2
-"""Longer scripts are not worth joining."""
+MOST_COMMANDS = 1
+"""Longer scripts are not worth joining; hadolint has the same bound."""
 
 
 def check(file: File) -> Iterator[Finding]:

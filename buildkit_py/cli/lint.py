@@ -1,0 +1,208 @@
+"""`pybuild lint [PATH...]`: what is wrong with Dockerfiles that build.
+
+Exit 0 when nothing is as grave as `--fail-on`, 1 when something is, 2 when the command line, a
+configuration or a file is wrong. Findings go to stdout, all else to stderr. Imports follow the
+work: a file whose answer is in the cache is not even parsed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_py.cli.common import report, report_bug
+from buildkit_py.cli.reader import Command, HelpWanted, Option, read
+from buildkit_py.core.errors import BuildkitError, InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildkit_py.cli.lint_config import Config
+    from buildkit_py.cli.reader import Value
+    from buildkit_py.dockerfile.lint.report import Checked
+
+FORMATS = ("full", "concise", "json", "github", "sarif", "gitlab")
+FAIL_ON = ("error", "warning", "info", "style", "never")
+
+LINT = Command(
+    "pybuild lint",
+    "Find what is wrong with Dockerfiles. A PATH is a file, a directory or `-`; without any, the"
+    " current directory.",
+    (
+        Option("--config", "text", "Read this configuration and no other", metavar="FILE"),
+        Option("--exclude", "list", "Pass over paths that match, in directories", metavar="GLOB"),
+        Option("--explain", "text", "Print the page of a rule", metavar="RULE"),
+        Option("--fail-on", "text", "error, warning (default), info, style or never",
+               metavar="LEVEL"),
+        Option("-f --format", "text", "full, concise, json, github, sarif or gitlab",
+               metavar="FORMAT"),
+        Option("--ignore", "list", "Leave rules out", metavar="RULE,..."),
+        Option("--isolated", "flag", "Read no configuration"),
+        Option("--list-rules", "flag", "Print all rules"),
+        Option("--no-cache", "flag", "Look at files again that have not changed"),
+        Option("--preset", "text", "default, hadolint, buildkit or strict", metavar="PRESET"),
+        Option("-q --quiet", "flag", "Print no summary"),
+        Option("--select", "list", "Run these rules only, or besides --preset",
+               metavar="RULE,..."),
+        Option("--stdin-filename", "text", "Name of what comes from standard input",
+               metavar="PATH"),
+    ),
+    arguments="[PATH...]",
+    unsupported=("--fix", "--diff", "--baseline", "--watch", "--resolve", "--context", "--output"),
+)  # fmt: skip
+
+
+class MissingFile(InputError):
+    """A path that was named cannot be read."""
+
+    code = "lint/missing-file"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `pybuild lint` and return its exit code."""
+    try:
+        return _run(argv)
+    except HelpWanted:
+        from buildkit_py.cli.help import print_help
+
+        print_help(LINT)
+        return 0
+    except BuildkitError as error:
+        return report(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:
+        return report_bug(error)
+
+
+def _run(argv: Sequence[str]) -> int:
+    values, paths = read(LINT, argv)
+    if values["list_rules"]:
+        from buildkit_py.dockerfile.lint.pages import listing
+
+        print(listing(), end="")
+        return 0
+    if values["explain"] is not None:
+        from buildkit_py.dockerfile.lint.pages import explain
+
+        print(explain(str(values["explain"])), end="")
+        return 0
+    form = _choice("--format", values["format"] or _default_format(), FORMATS)
+    if values["fail_on"] is not None:
+        _choice("--fail-on", values["fail_on"], FAIL_ON)
+    return _lint(values, paths or ["."], form)
+
+
+def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
+    from buildkit_py.cli.lint_config import Configs
+    from buildkit_py.cli.lint_files import discover
+
+    configs = Configs(values)
+    configs.check()
+    checked: list[Checked] = []
+    errors: list[InputError] = []
+    failing = 0
+    for path in paths:
+        try:
+            names = discover(path, configs)
+        except InputError as error:
+            errors.append(error)
+            continue
+        for name in names:
+            config = configs.of(name)
+            try:
+                file = check_file(name, config, values)
+            except InputError as error:
+                errors.append(error)
+                continue
+            checked.append(file)
+            failing += _failing(file, config.fail_on)
+    from buildkit_py.cli.paint import painter
+    from buildkit_py.dockerfile.lint.formats import show
+
+    text = show(checked, form, paint=painter(sys.stdout))
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    for each in errors:
+        report(each)
+    if not values["quiet"]:
+        print(_summary(checked), file=sys.stderr)
+    return 2 if errors else int(failing > 0)
+
+
+def check_file(name: str, config: Config, values: dict[str, Value]) -> Checked:
+    """Lint one file, or take what is remembered of it."""
+    from buildkit_py.cli import lint_cache
+    from buildkit_py.cli.lint_files import ignore_text, read_file
+    from buildkit_py.core.source import Source
+    from buildkit_py.dockerfile.lint.report import Checked
+
+    shown = str(values["stdin_filename"] or name) if name == "-" else name
+    data = read_file(name)
+    ignored = ignore_text(name)
+    entry = None
+    if name != "-" and not values["no_cache"]:
+        entry = lint_cache.Entry(name, data, ignored[1] if ignored else b"", config)
+        if (known := entry.load(shown)) is not None:
+            return known
+    from buildkit_py.dockerfile.ignore import Patterns
+    from buildkit_py.dockerfile.lint.run import broken, lint
+    from buildkit_py.dockerfile.parse import source_of
+
+    try:
+        source = source_of(shown, data)
+    except InputError as error:
+        empty = Source(shown, "")
+        return Checked(empty, (broken(empty, error),))
+    patterns = None
+    if ignored is not None:
+        patterns = Patterns.parse(Source(ignored[0], ignored[1].decode("utf-8", "replace")))
+    file = Checked(source, tuple(lint(source, config.selection(), ignore=patterns)))
+    if entry is not None:
+        entry.keep(file)
+    return file
+
+
+def _failing(file: Checked, fail_on: str) -> int:
+    from buildkit_py.dockerfile.lint.report import count_from
+
+    return 0 if fail_on == "never" else count_from([file], fail_on)
+
+
+def _summary(checked: Sequence[Checked]) -> str:
+    """Return how many findings there are, by level, and in how many files."""
+    from buildkit_py.dockerfile.lint.report import LEVELS
+
+    files = f"{len(checked)} file{'s' * (len(checked) != 1)}"
+    counts = dict.fromkeys(reversed(LEVELS), 0)
+    for file in checked:
+        for each in file.reports:
+            counts[each.level] += 1
+    total = sum(counts.values())
+    if not total:
+        return f"nothing to say about {files}" if checked else "no Dockerfile was found"
+    parts = ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+    return f"{total} finding{'s' * (total != 1)} in {files}: {parts}"
+
+
+def _default_format() -> str:
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        return "github"
+    return "full" if sys.stdout.isatty() else "concise"
+
+
+def _choice(option: str, value: Value, known: Sequence[str]) -> str:
+    if value not in known:
+        from buildkit_py.core.text import did_you_mean
+
+        raise InputError(
+            f"unknown `{option}` `{value}`",
+            code="lint/unknown-choice",
+            hint=did_you_mean(str(value), known) or f"one of {', '.join(known)}",
+        )
+    return str(value)
