@@ -16,7 +16,7 @@ from typing import Literal, cast
 from buildkit_py.build import entitlements, exporters, recall
 from buildkit_py.build.bases import Bases
 from buildkit_py.build.image import assemble
-from buildkit_py.build.limits import parse_hosts, parse_ulimits
+from buildkit_py.build.limits import bound, parse_hosts, parse_ulimits
 from buildkit_py.build.local import LocalContext
 from buildkit_py.build.memory import Remembered
 from buildkit_py.build.packing import Packing
@@ -103,6 +103,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
         network = Network.open(host, zygote, run_dir=run_dir, purpose="build")
         stack.enter_context(network)
         named = Named(sink)
+        limits, rlimits = bound(host, parse_ulimits(request.ulimits))
         services = Services(
             store=store,
             database=database,
@@ -114,7 +115,8 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             resolver=host_resolver(),
             host_resolv_conf=_read_text(RESOLV_CONF),
             hostname=request.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "buildkitsandbox"),
-            rlimits=parse_ulimits(request.ulimits),
+            limits=limits,
+            rlimits=rlimits,
             shm_bytes=request.shm_size,
             strict=request.strict,
             epoch_ns=None

@@ -1,16 +1,23 @@
-"""`--add-host` and `--ulimit`, as docker's clients read them."""
+"""Limits and hosts of RUN: `--add-host` and `--ulimit` as docker's clients read them, and ours."""
 
 from __future__ import annotations
 
 import ipaddress
+import resource
 from collections.abc import Mapping, Sequence
 
 from buildkit_py.core.errors import InputError
+from buildkit_py.runtime.host import Host
+from buildkit_py.runtime.spec import Limits
 
 _LIMITS = (
     "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending"
     " stack"
 ).split()
+
+
+MOST_PROCESSES = 16384
+"""Processes and threads of one RUN, where the kernel's own limit is not even smaller."""
 
 
 class BadHost(InputError):
@@ -55,3 +62,29 @@ def parse_ulimits(texts: Sequence[str]) -> Mapping[str, tuple[int, int]]:
             raise BadLimit(f"unknown `--ulimit` `{name}`", hint=f"one of {', '.join(_LIMITS)}")
         limits[name] = numbers
     return limits
+
+
+def bound(
+    host: Host, rlimits: Mapping[str, tuple[int, int]]
+) -> tuple[Limits, Mapping[str, tuple[int, int]]]:
+    """Return the limits of a RUN: a fork bomb in one must not take the machine with it.
+
+    A cgroup bounds the step; where there is none, and no root that is exempt from it, the rlimit
+    bounds each of its users. What `--ulimit` says stands.
+    """
+    most = min(MOST_PROCESSES, _pid_max() // 2)
+    if host.cgroups is not None and host.cgroups.limits("pids"):
+        return Limits(pids=most), rlimits
+    if host.rootless and "nproc" not in rlimits:
+        now, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        if now == resource.RLIM_INFINITY or now > most:
+            return Limits(), {**rlimits, "nproc": (most, most)}
+    return Limits(), rlimits
+
+
+def _pid_max() -> int:
+    try:
+        with open("/proc/sys/kernel/pid_max") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 32768

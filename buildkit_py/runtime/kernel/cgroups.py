@@ -47,6 +47,10 @@ class Layout:
     def guards_devices(self) -> bool:
         return self.devices is not None
 
+    def limits(self, controller: str) -> bool:
+        """Tell whether a resource of `_CONTROLLERS` can be limited here."""
+        return controller in self.controllers or any(name == controller for name, _ in self.v1)
+
     def bases(self) -> list[str]:
         """Return the directories named `buildkit-py` in all hierarchies, existing or not."""
         parents = [self.unified] if self.unified else []
