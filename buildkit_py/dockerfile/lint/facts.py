@@ -22,6 +22,8 @@ from buildkit_py.oci.platform import Platform
 
 _POSIX_SHELLS = ("sh", "bash", "ash", "dash", "zsh", "ksh", "mksh", "busybox")
 _FOREIGN_SHELLS = ("pwsh", "powershell", "cmd")
+MANY = 1 << 30
+"""More commands than any rule counts to."""
 
 
 class Base(NamedTuple):
@@ -152,9 +154,14 @@ class Run:
 
     @cached_property
     def command_count(self) -> int:
-        """How many simple commands its text has; `[ … ]` is a condition and none."""
+        """How many simple commands its text has; `[ … ]` is a condition and none.
+
+        Many, when it is no script that we can read.
+        """
         if isinstance(self.run.command, ast.ExecForm):
             return 1
+        if not self.is_posix:
+            return MANY
         return sum(
             not command.words or command.words[0].raw != "["
             for script, _ in self.scripts

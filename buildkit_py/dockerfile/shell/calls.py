@@ -140,7 +140,8 @@ def _shell_text(arguments: tuple[ShellWord, ...]) -> ShellWord | None:
             while len(rest) > 1 and rest[0].value in ("-e", "-x", "-u", "-l", "-i"):
                 rest = rest[1:]
             return rest[0] if rest else None
-        if word.value in ("-o", "+o"):
+        if word.value.endswith("o") and not word.value.startswith("--"):
+            # -o and -euo take a word: the name of what is switched.
             return _shell_text(arguments[at + 2 :])
     return None
 

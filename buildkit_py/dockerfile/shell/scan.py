@@ -342,6 +342,7 @@ class _Scanner:
                 out.append(_ansi(text[at : self.at]) if plain else text[at : self.at])
                 literal = literal and plain
             elif character == "(" and at > start and self.bracket_in_word(start):
+                self.depth -= 1
                 out.append(text[at : self.at])
                 literal = False
             elif at == start and _is_substitution(text, at):
@@ -354,8 +355,11 @@ class _Scanner:
         return "".join(out), literal
 
     def bracket_in_word(self, start: int) -> bool:
-        """Read the brackets of an array or of a pattern such as `!(a|b)`."""
+        """Read the brackets of an array or of a pattern such as `!(a|b)`; one level deeper then."""
         text, at = self.text, self.at
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise _Broken
         if text[at - 1] == "=" and _ASSIGNMENT.fullmatch(text, start, at):
             self.at = at + 1
             while True:
@@ -365,6 +369,7 @@ class _Scanner:
                     return True
                 self.word()
         if text[at - 1] not in "@!+*?":
+            self.depth -= 1
             return False
         self.at = at + 1
         while True:
