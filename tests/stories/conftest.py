@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -292,13 +291,18 @@ class Person:
         self.run(make)
 
 
+def remove(folder: Path) -> None:
+    """Remove a tree of a hundred thousand files; rm(1) is three times as fast as shutil."""
+    subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
 @pytest.fixture(scope="session")
 def root_with_busybox() -> Iterator[Path]:
     """A state root of root's, with busybox:latest."""
     folder = Path(tempfile.mkdtemp(prefix="buildkit-py-stories-", dir="/var/tmp"))
     Person(folder / "root").give("busybox")
     yield folder / "root"
-    shutil.rmtree(folder)
+    remove(folder)
 
 
 @pytest.fixture(scope="session")
@@ -308,6 +312,8 @@ def account_with_busybox() -> Iterator[RootlessUser]:
         account.folder.chmod(0o755)
         Person(account.folder / "root", account=account).give("busybox")
         yield account
+        if os.geteuid() == 0:
+            remove(account.folder / "root")
 
 
 @pytest.fixture
@@ -316,7 +322,7 @@ def person(root_with_busybox: Path) -> Iterator[Person]:
     folder = Path(tempfile.mkdtemp(dir=root_with_busybox.parent))
     folder.chmod(0o755)
     yield Person(root_with_busybox, folder=folder)
-    shutil.rmtree(folder)
+    remove(folder)
 
 
 @pytest.fixture
@@ -327,7 +333,12 @@ def user(account_with_busybox: RootlessUser) -> Iterator[Person]:
     folder.chmod(0o755)
     os.chown(folder, account.uid, account.gid)
     yield Person(account.folder / "root", account=account, folder=folder)
-    shutil.rmtree(folder)
+    if os.geteuid() == 0:
+        remove(folder)
+    else:  # what subordinate ids own, only the namespace they are mapped in can remove
+        subprocess.run(
+            ["unshare", "--map-auto", "--map-root-user", "rm", "-rf", folder], check=True
+        )
 
 
 @pytest.fixture(

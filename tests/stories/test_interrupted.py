@@ -86,7 +86,7 @@ def test_a_signal_while_a_step_is_set_up(
     anyone: Person, watch: Watch, number: signal.Signals
 ) -> None:
     """Its name is told, but its container is only being made, or waits for its network."""
-    for moment in (0, 0.002, 0.005, 0.01, 0.02, 0.03):
+    for moment in (0, 0.004, 0.01, 0.02):
         with anyone.start(anyone.arguments("--no-cache", anyone.context(SLOW))) as build:
             told = Told(build)
             told.until("RUN trap")
@@ -208,11 +208,11 @@ SOME = {f"some/{n}": f"{n}\n" for n in range(200)}
 
 @pytest.mark.parametrize("whom", ["pybuild", "zygote", "both", "all"])
 def test_sigkill_at_any_moment(anyone: Person, watch: Watch, whom: str) -> None:
-    """Five rounds, each at another moment and of a build that has something new to do."""
+    """Three rounds, each at another moment and of a build that has something new to do."""
     moments = random.Random(f"{whom} {anyone.is_root}")
     zygotes: set[int] = set()
     context = Path()
-    for number in range(5):
+    for number in range(3):
         context = anyone.context(KILLED % f"{whom} {number} {anyone.folder.name}", SOME)
         with anyone.start(anyone.arguments("-t", "killed", context)) as build:
             eventually(lambda: residue.children(build.pid), seconds=5)
