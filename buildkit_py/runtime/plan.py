@@ -114,7 +114,7 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     after: list[setup.SetupOp] = []
     after.append(confine.SetUmask(container.umask))
     after.append(confine.NewSession(container.terminal, account.uid))
-    after.append(setup.ChangeDirectory(container.cwd))
+    after.append(setup.ChangeDirectory(container.cwd, container.make_cwd))
     after += confinement(container, host, account)
     return Plan(
         flags=flags,

@@ -27,7 +27,7 @@ from buildkit_py.runtime.kernel.mounts import (
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
 )
-from buildkit_py.runtime.kernel.paths import open_beneath
+from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
 from buildkit_py.runtime.kernel.processes import sethostname
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.stubs import Stub, open_place
@@ -514,16 +514,23 @@ class PivotRoot:
 
 @dataclass(frozen=True, slots=True)
 class ChangeDirectory:
-    """Enter the working directory: beneath the root, never through /proc/self/fd (2024-21626)."""
+    """Enter the working directory: beneath the root, never through /proc/self/fd (2024-21626).
+
+    make: it is made where it is missing, root's own, as runc and BuildKit do
+    """
 
     path: str
+    make: bool = False
 
     def describe(self) -> str:
         return f"chdir `{self.path}`"
 
     def run(self, work: Workspace) -> None:
         try:
-            fd = open_beneath(work.root, self.path, os.O_PATH | os.O_DIRECTORY)
+            if self.make:
+                fd, _ = open_directory_beneath(work.root, self.path)
+            else:
+                fd = open_beneath(work.root, self.path, os.O_PATH | os.O_DIRECTORY)
             os.fchdir(fd)
             os.close(fd)
         except OSError as error:

@@ -104,6 +104,7 @@ class Container:
     further_interfaces: of the other networks that it is in
     nameserver: hand out sockets, made inside, that get questions to 127.0.0.11 (nameserver.py)
     env: NAME=value; PATH and HOME are added where missing
+    make_cwd: a working directory that is missing is made, root's own
     security: `insecure` gives all capabilities that we have and no seccomp
     files: host-made files bound over the root: {"/etc/hosts": text, ...}; never in a layer
     rlimits: {"nofile": (soft, hard)}; one that may not be raised is a warning
@@ -116,6 +117,7 @@ class Container:
     root: Overlay | Directory
     env: tuple[str, ...] = ()
     cwd: str = "/"
+    make_cwd: bool = False
     account: Account = Account()
     hostname: str = "buildkitsandbox"
     network: Literal["private", "host"] = "private"

@@ -212,6 +212,24 @@ def test_environment_and_working_directory(inside: Inside) -> None:
     assert "working directory `/proc/1/cwd`: Too many levels of symbolic links" in lines[4]
 
 
+def test_a_missing_working_directory_is_made_on_request(inside: Inside) -> None:
+    out = inside("""
+        os.makedirs(f"{box.image}/a")
+        os.symlink("/proc/1", f"{box.image}/p")
+        for cwd in ("/a/b/c", "/p/cwd/x", "/bin/sh/x"):
+            try:
+                print(*sh("pwd; stat -c '%a %u' .", cwd=cwd, make_cwd=True,
+                          account=Account(uid=5, gid=6)).lines)
+            except InputError as error:
+                print(error.message)
+    """)
+
+    lines = out.splitlines()
+    assert lines[0] == "/a/b/c 755 0"
+    assert lines[1].startswith("working directory `/p/cwd/x`: ")
+    assert lines[2] == "working directory `/bin/sh/x`: Not a directory"
+
+
 def test_devices_cannot_be_opened_although_nodes_can_be_made(inside: Inside) -> None:
     out = inside("""
         print(sh('''

@@ -148,6 +148,7 @@ def make_container(
         else Directory(active.upper),
         env=tuple(env),
         cwd=op.cwd,
+        make_cwd=True,
         account=account,
         hostname=services.hostname,
         network="host" if network == "host" else "private",
