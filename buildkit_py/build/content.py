@@ -14,7 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
-from buildkit_py.build.tree import EVERYTHING, Entry, Filter, find, walk
+from buildkit_py.build.tree import EVERYTHING, Entry, Filter, UnreadableSource, find, walk
 from buildkit_py.core.digest import Digest
 from buildkit_py.store.memory import Database
 
@@ -63,7 +63,11 @@ class FileDigests:
         fd = entry.open()
         try:
             before = time.time_ns()
-            made = hash_fd(fd, self.check)
+            try:
+                made = hash_fd(fd, self.check)
+            except OSError as error:
+                # Whatever the reason, and /proc has many: it is this file that cannot be read.
+                raise UnreadableSource(f"cannot read `{entry.rooted}`: {error.strerror}") from None
             after = os.fstat(fd)
         finally:
             os.close(fd)

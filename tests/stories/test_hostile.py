@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -172,7 +173,45 @@ def test_a_fork_bomb_without_a_cgroup_meets_a_limit(user: Person) -> None:
 
     context = user.context(f"FROM busybox\nRUN {bomb}\n")
     made = user.pybuild("--no-cache", context)
-    stopped = user.pybuild("--no-cache", "--ulimit=nproc=20", context, code=1)
+    stopped = user.pybuild("--no-cache", "--ulimit=nproc=20", context, code=None)
 
     assert any(line.split()[2] in ("16384", "unlimited") for line in made.output)
     assert "can't fork" in stopped.stderr
+
+
+@pytest.mark.root
+def test_a_context_that_nobody_can_copy_names_the_file(person: Person) -> None:
+    dockerfile = person.context("FROM busybox\nCOPY . /x\n") / "Dockerfile"
+
+    done = person.pybuild("-f", dockerfile, "/proc/self", code=2)
+
+    assert "error[build/unreadable-source]: cannot read `" in done.error
+
+
+def test_links_swapped_during_the_walk_never_lead_out_of_the_context(person: Person) -> None:
+    secret = person.folder / "secret"
+    secret.mkdir()
+    (secret / "f").write_text("TOP SECRET")
+    files = {f"d{number}/f": "fine" for number in range(100)}
+    context = person.context("FROM busybox\nCOPY . /x\nRUN grep -r TOP /x || echo ok=1\n", files)
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            for number in range(100):
+                folder, aside = context / f"d{number}", context / f".d{number}"
+                folder.rename(aside)
+                folder.symlink_to(secret)
+                folder.unlink()
+                aside.rename(folder)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    try:
+        done = [person.pybuild("--no-cache", context, code=None) for _ in range(5)]
+    finally:
+        stop.set()
+        swapper.join()
+
+    assert {each.code for each in done} <= {0, 2}
+    assert not any("TOP SECRET" in line for each in done for line in each.output)
