@@ -24,6 +24,7 @@ from buildkit_py.store.layers.merged import owner_of
 from buildkit_py.store.trees import remove_beneath
 
 _CHUNK = 1 << 27
+_REMOVES = ".wh."
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -32,6 +33,12 @@ class NotADirectory(InputError):
     """A directory was to be copied onto something that is none."""
 
     code = "build/not-a-directory"
+
+
+class ReservedName(InputError):
+    """A file's name would mean, in a layer, that another file is removed."""
+
+    code = "build/reserved-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +235,7 @@ class Copier:
 
     def _enter(self, entry: Entry, into: int, name: str, dest: str) -> int:
         """Make a directory, or take the one that is there, and open it."""
+        _check_name(entry, name)
         try:
             os.mkdir(name, 0o755, dir_fd=into)
         except FileExistsError:
@@ -250,6 +258,7 @@ class Copier:
 
     def _write(self, entry: Entry, into: int, name: str) -> None:
         """Put one file, link or device at `name` in the directory `into`."""
+        _check_name(entry, name)
         mode = entry.stat.st_mode
         if stat.S_ISSOCK(mode):
             self.notices.append(f"`{entry.rooted}` is a socket: it is not copied")
@@ -385,6 +394,14 @@ def make_directory(root: int, path: str, owner: Owner, *, single_id: bool) -> tu
             finally:
                 os.close(new)
     return fd, made
+
+
+def _check_name(entry: Entry, name: str) -> None:
+    if name.startswith(_REMOVES):
+        raise ReservedName(
+            f"`{entry.rooted}` cannot be copied to `{name}`: in an image that name means a removal",
+            hint=f"rename it: names that begin with `{_REMOVES}` mark removed files",
+        )
 
 
 def copy_bytes(source: int, target: int, stop: Callable[[], bool] = lambda: False) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.build.steps.copy import Copier, NotADirectory, Owner, Tree
+from buildkit_py.build.steps.copy import Copier, NotADirectory, Owner, ReservedName, Tree
 from buildkit_py.build.tree import ChangedSource, MissingSource, find, walk
 
 
@@ -264,6 +264,15 @@ def test_a_fifo_is_copied_as_one_and_never_opened(source: Path, target: Path) ->
 
     made = (target / "out/fifo").stat()
     assert (stat.S_ISFIFO(made.st_mode), made.st_mtime_ns) == (True, 3_000_000_000)
+
+
+def test_a_name_that_means_a_removal_is_refused(source: Path, target: Path) -> None:
+    (source / "dir/deep/.wh.d").write_text("")
+
+    with pytest.raises(ReservedName, match=r"`dir/deep/\.wh\.d` cannot be copied"):
+        copy(source, target, "dir", "/out")
+    with pytest.raises(ReservedName):
+        copy(source, target, "a", "/.wh.a")
 
 
 def test_names_that_are_no_text_are_kept(source: Path, target: Path) -> None:
