@@ -234,13 +234,14 @@ def test_devices_cannot_be_opened_although_nodes_can_be_made(inside: Inside) -> 
     out = inside("""
         print(sh('''
             mknod /mem c 1 1 && mknod /fuse c 10 229 && mknod /zero c 1 5 && mknod /disk b 254 0
-            for d in /mem /fuse /disk; do cat $d; done
+            mknod /console c 5 1
+            for d in /mem /fuse /disk /console; do cat $d; done
             head -c 3 /zero | wc -c
         ''').out)
     """)
 
     lines = out.split("\n")
-    assert sum("Operation not permitted" in line for line in lines) == 3, out
+    assert sum("Operation not permitted" in line for line in lines) == 4, out
     assert "3" in lines
 
 

@@ -1,4 +1,6 @@
-"""Which devices a container may open: docker's rules, as a BPF program and as lines for cgroup v1.
+"""Which devices a container may open: as a BPF program and as lines for cgroup v1.
+
+Docker's rules, without the console.
 
 The program's context is struct bpf_cgroup_dev_ctx: (access << 16 | type), major, minor.
 Documentation/admin-guide/cgroup-v2.rst, "Device controller"; include/uapi/linux/bpf.h.
@@ -13,10 +15,11 @@ import struct
 from buildkit_py.runtime.kernel.syscalls import Call, KernelError
 
 ALLOWED: tuple[tuple[int, int | None], ...] = (
-    (1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2), (136, None), (10, 200),
+    (1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, None), (10, 200),
 )  # fmt: skip
 """Character devices (major, minor; None is any) for everything: null zero full random urandom
-tty console ptmx, terminals, and tun. Every node may be made (`m`), as runc has it."""
+tty ptmx, terminals, and tun. Every node may be made (`m`), as runc has it. Not docker's 5:1: that
+is the machine's own console, which a container could take as its terminal. Ours is one of 136."""
 
 V1_LINES = (
     "c *:* m",
