@@ -99,7 +99,7 @@ def _write(
         return
     part = f"{dest}.part-{os.getpid()}"
     try:
-        with open(part, "wb") as file:
+        with open(part, "xb") as file:  # never through a link that somebody laid
             archive.write_archive(content, manifest, names, file, docker=docker)
         os.replace(part, dest)
     except OSError as error:

@@ -33,6 +33,17 @@ def prepare() -> None:
         os.execve(sys.executable, arguments, {**os.environ, "PYTHONUTF8": "1"})
 
 
+def open_many() -> None:
+    """Let this process have as many open files as it may: a walk holds one for each level.
+
+    After the zygote was started: containers keep the limit that the caller has.
+    """
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def end_in_order() -> None:
     """Let SIGTERM and SIGHUP raise Terminated in the main thread, unless they are ignored."""
     import signal

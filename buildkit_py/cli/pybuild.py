@@ -10,6 +10,7 @@ from buildkit_py.cli.common import (
     Terminated,
     end_in_order,
     end_unread,
+    open_many,
     prepare,
     report,
     report_bug,
@@ -150,6 +151,7 @@ def _build_anew(request: BuildRequest, sink: Sink) -> int:
 
     with Zygote.start(host) as zygote:
         end_in_order()
+        open_many()
         from buildkit_py.build.builder import build
 
         built = build(request, sink, host, zygote, run_dir=run)

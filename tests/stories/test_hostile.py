@@ -215,3 +215,14 @@ def test_links_swapped_during_the_walk_never_lead_out_of_the_context(person: Per
 
     assert {each.code for each in done} <= {0, 2}
     assert not any("TOP SECRET" in line for each in done for line in each.output)
+
+
+def test_a_deep_context_needs_no_higher_limit_of_open_files(person: Person) -> None:
+    """And what the build allows itself, its programs do not get."""
+    deep = "/".join(["d"] * 300) + "/file"
+    context = person.context("FROM busybox\nCOPY d /d\nRUN echo open=$(ulimit -n)\n", {deep: ""})
+
+    limited = ["sh", "-c", 'ulimit -Sn 200; exec "$@"', "sh"]
+    done = person.run([*limited, *person.arguments("--no-cache", context)])
+
+    assert done.said("open") == "200"
