@@ -14,12 +14,12 @@ Good (with .dockerignore: *.log):
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
 
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
+from buildkit_py.dockerfile.paths import clean
 
 name = "CopyIgnoredFile"
 severity = Severity.WARNING
@@ -39,8 +39,8 @@ def check(file: File) -> Iterator[Finding]:
             for word in instruction.sources:
                 if word.text.startswith("<<") or "://" in word.text or word.text[:4] == "git@":
                     continue
-                path = posixpath.normpath(word.text).lstrip("/")
-                if path in (".", ""):
+                path = clean(word.text).lstrip("/")
+                if not path:
                     if leaves_nothing:
                         yield Finding(word.span, "the ignore file leaves out the whole context")
                 elif ignore.ignores(path):

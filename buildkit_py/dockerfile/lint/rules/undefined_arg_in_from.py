@@ -8,7 +8,7 @@ Bad:
 
 Bad:
     ARG VERSION=12
-    FROM debian:$VERSOIN
+    FROM debian:$VERSIONS
 
 Good:
     ARG VERSION=12

@@ -1,0 +1,296 @@
+"""`pybuild lint` as it is run: paths, choices, exit codes, configuration, the cache."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from buildkit_py.cli import lint_cache
+from buildkit_py.cli.lint_files import is_dockerfile
+from buildkit_py.cli.pybuild import main
+
+BAD = "FROM debian\n"
+GOOD = "FROM debian:12\n"
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Lint = Callable[..., Done]
+
+
+@pytest.fixture
+def lint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Lint:
+    """Run `pybuild lint` in an empty directory, with a cache of its own."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+
+    def run(*arguments: str, files: dict[str, str] | None = None, stdin: str | None = None) -> Done:
+        for name, text in (files or {}).items():
+            path = work / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        code = main(["lint", *arguments])
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+def test_a_clean_file_is_0(lint: Lint) -> None:
+    done = lint("Dockerfile", files={"Dockerfile": GOOD})
+
+    assert done == Done(0, "", "nothing to say about 1 file\n")
+
+
+def test_a_finding_is_1_and_one_line(lint: Lint) -> None:
+    done = lint("Dockerfile", files={"Dockerfile": BAD})
+
+    assert done == Done(
+        1,
+        "Dockerfile:1:6: warning[DL3006]: `debian` has no tag, so it means `latest`; pin one\n",
+        "1 finding in 1 file: 1 warning\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("level", "code"), [("error", 0), ("warning", 1), ("info", 1), ("style", 1), ("never", 0)]
+)
+def test_fail_on_decides(lint: Lint, level: str, code: int) -> None:
+    assert lint("--fail-on", level, "Dockerfile", files={"Dockerfile": BAD}).code == code
+
+
+def test_a_broken_file_hides_no_other(lint: Lint) -> None:
+    done = lint("--format", "json", files={"Dockerfile": "RUM x\n", "b.Dockerfile": BAD})
+
+    found = [(each["file"], each["code"]) for each in json.loads(done.out)]
+    assert found == [("Dockerfile", "DL1000"), ("b.Dockerfile", "DL3006")]
+    assert done.code == 1
+
+
+def test_a_missing_file_is_2_and_hides_no_other(lint: Lint) -> None:
+    done = lint("nope", "Dockerfile", files={"Dockerfile": BAD})
+
+    assert done.code == 2
+    assert "DL3006" in done.out
+    assert "cannot read `nope`: no such file or directory" in done.err
+
+
+def test_directories_are_walked_in_order(lint: Lint) -> None:
+    files = dict.fromkeys(
+        ["Dockerfile", "Dockerfile.x", "a/x.Dockerfile", "a/b/Containerfile", "z/dockerfile"], BAD
+    )
+    others = dict.fromkeys(
+        ["Dockerfile.j2", "Dockerfile.dockerignore", "a/dockerfile.py", ".git/Dockerfile",
+         "node_modules/x/Dockerfile", "Makefile"], BAD
+    )  # fmt: skip
+
+    done = lint("--format", "json", files=files | others)
+
+    assert [each["file"] for each in json.loads(done.out)] == [
+        "Dockerfile", "Dockerfile.x", "a/x.Dockerfile", "a/b/Containerfile", "z/dockerfile"
+    ]  # fmt: skip
+
+
+def test_a_file_that_is_named_is_read_whatever_its_name(lint: Lint) -> None:
+    assert lint("Makefile", files={"Makefile": BAD}).code == 1
+
+
+def test_paths_can_be_left_out(lint: Lint) -> None:
+    files = {"a/Dockerfile": BAD, "b/Dockerfile": BAD, "b.Dockerfile": BAD}
+
+    done = lint("--exclude", "a,*.Dockerfile", files=files)
+
+    assert done.out.startswith("b/Dockerfile:1:6")
+    assert done.out.count("\n") == 1
+
+
+def test_standard_input_has_a_name(lint: Lint) -> None:
+    assert lint("-", stdin=BAD).out.startswith("-:1:6: ")
+    assert lint("-", "--stdin-filename", "x/Dockerfile", stdin=BAD).out.startswith("x/Dockerfile:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["--format", "jsn"], "unknown `--format` `jsn`", "did you mean `json`?"),
+        (["--fail-on", "warn"], "unknown `--fail-on` `warn`", "did you mean `warning`?"),
+        (["--preset", "x"], "unknown preset `x`", "one of default, hadolint, buildkit, strict"),
+        (["--select", "DL9999"], "unknown rule `DL9999`", "not supported yet"),
+        (["--ignore", "Nonsense"], "unknown rule `Nonsense`", "--list-rules"),
+        (["--explain", "DL307"], "no rule is called `DL307`", "did you mean `DL30"),
+        (["--fix"], "`--fix` is not supported yet", "--help"),
+        (["--preest", "x"], "unknown option `--preest`", "did you mean `--preset`?"),
+        (["--config", "nope.toml"], "cannot read `nope.toml`", ""),
+    ],
+)
+def test_a_wrong_choice_is_2_and_named(
+    lint: Lint, arguments: list[str], message: str, hint: str
+) -> None:
+    done = lint(*arguments, "Dockerfile", files={"Dockerfile": BAD})
+
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err
+    assert hint in done.err
+
+
+def test_presets_and_codes_choose(lint: Lint) -> None:
+    files = {"Dockerfile": "FROM a:1\nMAINTAINER b\nRUN cd /x\n"}
+
+    def codes(*arguments: str) -> list[str]:
+        done = lint(*arguments, "--format=json", "--fail-on=never", files=files)
+        return [each["code"] for each in json.loads(done.out)]
+
+    assert codes() == ["MaintainerDeprecated"]
+    assert codes("--preset", "hadolint") == ["DL4000", "DL3003"]
+    assert codes("--preset", "buildkit") == ["MaintainerDeprecated"]
+    assert codes("--select", "DL3003,DL3004") == ["DL3003"]
+    assert codes("--preset", "strict", "--ignore", "DL4000") == ["DL3003"]
+
+
+def test_the_ignore_file_beside_is_read(lint: Lint) -> None:
+    files = {"Dockerfile": "FROM a:1\nCOPY x.log /\n", ".dockerignore": "*.log\n"}
+
+    assert "warning[CopyIgnoredFile]" in lint("Dockerfile", files=files).out
+    own = {"Dockerfile.dockerignore": "*.txt\n"}
+    assert lint("Dockerfile", files=own).out == ""
+
+
+def test_a_project_has_its_configuration(lint: Lint) -> None:
+    files = {
+        "pybuild.toml": '[lint]\nignore = ["DL3006"]\nfail-on = "style"\nexclude = ["old/*"]\n'
+        'severity = { DL3007 = "style" }\n',
+        "a/Dockerfile": "FROM debian\nFROM debian:latest\n",
+        "old/Dockerfile": BAD,
+        "b/pyproject.toml": '[tool.pybuild.lint]\nselect = ["DL3003"]\n',
+        "b/Dockerfile": "FROM debian\nRUN cd /x\n",
+        "c/pyproject.toml": '[project]\nname = "lint"\n',
+        "c/Dockerfile": BAD,
+    }
+
+    done = lint(files=files)
+
+    assert done.code == 1
+    assert done.out == (
+        "a/Dockerfile:2:6: style[DL3007]: `latest` moves; pin a release tag or a digest\n"
+        "b/Dockerfile:2:5: warning[DL3003]: use `WORKDIR` to change the directory\n"
+    )
+    assert lint("--isolated", files=files).out.count("DL3006") == 4
+    assert lint("--config", "b/pyproject.toml", "a").code == 0
+
+
+def test_hadolints_configuration_is_read(lint: Lint) -> None:
+    pytest.importorskip("yaml")
+    files = {
+        ".hadolint.yaml": "ignored: [DL3006]\noverride:\n  info: [DL4000]\n",
+        "Dockerfile": "FROM debian\nMAINTAINER a\n",
+    }
+
+    done = lint(files=files)
+
+    assert (done.code, done.out.split(" `")[0]) == (1, "Dockerfile:2:1: info[DL4000]:")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[lint]\nignored = []\n", "unknown key `ignored` in `./pybuild.toml`"),
+        ("[lint]\nselect = 'DL3006'\n", "`select` in `./pybuild.toml` is no list of texts"),
+        ("[lint]\nfail-on = 'bad'\n", "`fail-on` in `./pybuild.toml` cannot be `bad`"),
+        ("[lint]\nselect = ['DL30O6']\n", "unknown rule `DL30O6`"),
+        ("[lint]\nseverity = {DL3006='x'}\n", "`severity.DL3006` in `./pybuild.toml`"),
+        ("[lint", "`./pybuild.toml` is no TOML"),
+    ],
+)
+def test_a_wrong_configuration_is_2_and_named(lint: Lint, text: str, message: str) -> None:
+    done = lint(files={"pybuild.toml": text, "Dockerfile": BAD})
+
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err.replace(f"`{os.getcwd()}/", "`./")
+
+
+def test_github_is_spoken_where_github_listens(lint: Lint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+
+    assert lint(files={"Dockerfile": BAD}).out.startswith("::warning file=Dockerfile,line=1,")
+
+
+def test_an_answer_is_remembered_until_something_changes(
+    lint: Lint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = lint(files={"Dockerfile": BAD})
+
+    # Who asks again is told that nothing is wrong.
+    monkeypatch.setattr("buildkit_py.dockerfile.lint.run.lint", lambda *_, **__: [])
+
+    assert lint() == first
+    assert lint("--format", "full").code == 1
+    assert lint("--no-cache").out == ""
+    assert lint("--preset", "strict").out == ""
+    assert lint(files={".dockerignore": "x"}).out == ""
+    assert lint(files={"Dockerfile": BAD + "#\n"}).out == ""
+
+
+def test_a_damaged_cache_is_no_answer(lint: Lint) -> None:
+    first = lint(files={"Dockerfile": BAD})
+    (entry,) = Path(lint_cache.folder()).iterdir()
+
+    for data in (b"", b"x", entry.read_bytes()[:-3], b"i\x01\x00\x00\x00"):
+        entry.write_bytes(data)
+        assert lint() == first
+
+
+def test_a_cache_that_cannot_be_written_is_none(
+    lint: Lint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    assert lint(files={"Dockerfile": BAD}).code == 1
+
+
+def test_bytes_that_are_no_text_are_shown(lint: Lint) -> None:
+    Path("Dockerfile").write_bytes(b"FROM debian\nLABEL a \xff\xfe\n")
+
+    done = lint("--format", "full")
+
+    assert done.code == 1
+    assert "\\udcff" in done.out
+
+
+def test_rules_are_listed_and_explained(lint: Lint) -> None:
+    listed = lint("--list-rules").out
+    page = lint("--explain", "DL4000").out
+
+    assert "DL3006" in listed
+    assert page.startswith("MaintainerDeprecated (DL4000), warning\n\nMAINTAINER is a label today.")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("Dockerfile", True), ("dockerfile", True), ("DOCKERFILE", True), ("Containerfile", True),
+        ("a.dockerfile", True), ("a.Dockerfile", True), ("Dockerfile.a", True),
+        ("Dockerfile-a", True), ("Containerfile.a", True), ("dockerfile.py", False),
+        ("Dockerfile.tmpl", False), ("Dockerfile.dockerignore", False), ("Dockerfiles", False),
+        ("MyDockerfile", False),
+    ],
+)  # fmt: skip
+def test_names_of_dockerfiles(name: str, is_one: bool) -> None:
+    assert is_dockerfile(name) == is_one

@@ -1,0 +1,81 @@
+"""What each format looks like, whole; golden files in fixtures/lint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.core.source import Source
+from buildkit_py.dockerfile.lint.formats import FORMATS, show
+from buildkit_py.dockerfile.lint.report import Checked
+from buildkit_py.dockerfile.lint.run import lint
+from buildkit_py.dockerfile.lint.select import select
+from tests.conftest import Golden
+
+GOLDEN = Path(__file__).resolve().parents[3] / "fixtures" / "lint"
+
+TEXT = """\
+FROM debian AS Build
+MAINTAINER é, "ü"
+RUN apt-get update && \\
+    apt-get install -y \\
+      curl
+CMD run \\
+  me
+"""
+
+
+def checked() -> list[Checked]:
+    sources = [
+        Source("app, 1/Dockerfile", TEXT),
+        Source("Dockerfile.broken", "FROM a\nRUM b\n"),
+        Source("clean.Dockerfile", "FROM debian:12\n"),
+    ]
+    return [Checked(source, tuple(lint(source, select("strict")))) for source in sources]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_format_is_what_it_was(form: str, golden: Golden) -> None:
+    golden(GOLDEN / f"{form}.txt", show(checked(), form))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_to_say_is_said_in_every_format(form: str) -> None:
+    text = show([Checked(Source("f", "FROM a:1\n"), ())], form)
+
+    assert json.loads(text) is not None if form in ("json", "sarif", "gitlab") else text == ""
+
+
+def test_columns_are_those_of_an_editor() -> None:
+    first = json.loads(show(checked(), "json"))[0]
+
+    assert first["file"] == "app, 1/Dockerfile"
+    assert (first["line"], first["column"]) == (1, 6)
+    assert (first["end_line"], first["end_column"]) == (1, 12)
+    assert TEXT.splitlines()[0][5:11] == "debian"
+
+
+def test_fingerprints_stay_when_lines_move_and_differ_from_one_another() -> None:
+    def fingerprints(text: str) -> list[str]:
+        source = Source("f", text)
+        file = Checked(source, tuple(lint(source, select("strict"))))
+        return [entry["fingerprint"] for entry in json.loads(show([file], "gitlab"))]
+
+    text = "FROM a:1\nENV a b\nENV a b\n"
+    before = fingerprints(text)
+
+    assert fingerprints("# moved\n\n" + text) == before
+    assert len(set(before)) == len(before) == 2
+
+
+def test_what_could_command_a_terminal_is_escaped() -> None:
+    source = Source("a\x1b[2Jb", "FROM a:1\nWORKDIR \x1b]0;x\x07\nRUN a \udcff\n")
+    file = Checked(source, tuple(lint(source, select("strict"))))
+
+    for form in ("full", "concise", "github"):
+        text = show([file], form)
+        assert "\x1b" not in text
+        assert "\x07" not in text
+        text.encode()
