@@ -11,7 +11,7 @@ from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.events import StepEnded, StepStarted, StepStatus
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.request import ImageRequest, ResolvedImage
-from buildkit_py.oci.image import Descriptor, ImageConfig
+from buildkit_py.oci.image import BadImage, Descriptor, ImageConfig
 from buildkit_py.oci.reference import parse_reference
 
 
@@ -42,6 +42,14 @@ class Bases:
         if found is None:
             found = self._pull(request)
         descriptor, config = found
+        layers = len(self.services.store.images.manifest(descriptor.digest).layers)
+        if layers != len(config.diff_ids):
+            # What we built upon it would be an image whose halves do not fit each other.
+            raise BadImage(
+                f"`{request.reference}` has {layers} layers, but its config names"
+                f" {len(config.diff_ids)}",
+                at=request.span,
+            )
         self.configs[descriptor.digest] = config
         name = parse_reference(request.reference).name
         self.names[name] = descriptor.digest

@@ -53,6 +53,10 @@ def from_json(data: bytes, what: str) -> dict[str, Any]:
         raise BadImage(f"the {what} is larger than {MOST_METADATA_BYTES} bytes")
     try:
         value = json.loads(data)
+        if b"\\ud" in data.lower():
+            # JSON can write half a character, UTF-8 cannot: Go puts a sign in its place, too.
+            text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+            value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadImage(f"the {what} is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -176,6 +180,9 @@ class History:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> History:
+        texts = (data.get(key) for key in ("created", "created_by", "author", "comment"))
+        if not all(each is None or isinstance(each, str) for each in texts):
+            raise BadImage("an entry of the image's history is not made of texts")
         return cls(
             data.get("created"),
             data.get("created_by"),
@@ -334,11 +341,22 @@ class ImageConfig:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ImageConfig:
+        """Read a config; raise BadImage for one that is none."""
         value = from_json(data, "image config")
+        try:
+            return cls._from_value(value)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BadImage(f"a field of the image config is of a wrong kind: {error}") from None
+
+    @classmethod
+    def _from_value(cls, value: Mapping[str, Any]) -> ImageConfig:
         rootfs = value.get("rootfs")
         diff_ids = (rootfs.get("diff_ids") if isinstance(rootfs, dict) else None) or []
         if not all(isinstance(each, str) and is_digest(each) for each in diff_ids):
             raise BadImage("a diff id of the image config is no sha256 digest")
+        for key in ("created", "author"):
+            if not isinstance(value.get(key), str | None):
+                raise TypeError(key)
         config = value.get("config")
         history = value.get("history") or []
         return cls(

@@ -126,3 +126,21 @@ def test_chain_ids_follow_the_specification() -> None:
     expected = hashlib.sha256(f"{one} {two}".encode()).hexdigest()
     assert chain_ids((one, two)) == (one, f"sha256:{expected}")
     assert chain_ids(()) == ()
+
+
+@pytest.mark.parametrize(
+    "field",
+    ['"history": 5', '"history": [{"created": 5}]', '"rootfs": {"diff_ids": 5}', '"created": {}'],
+)
+def test_a_field_of_a_wrong_kind_is_no_mistake_of_ours(field: str) -> None:
+    with pytest.raises(BadImage):
+        ImageConfig.from_bytes(b"{%s}" % field.encode())
+
+
+def test_half_a_character_becomes_a_sign() -> None:
+    data = b'{"config": {"Labels": {"a": "\\ud800", "b": "\\ud83d\\ude00"}}}'
+
+    config = ImageConfig.from_bytes(data)
+
+    assert config.config.labels == {"a": "?", "b": "\U0001f600"}
+    assert config.to_bytes()

@@ -9,6 +9,8 @@ import threading
 
 import pytest
 
+from buildkit_py.core.data import replace
+from buildkit_py.store.store import Store
 from tests.stories.conftest import Person
 
 pytestmark = [pytest.mark.kernel("overlay")]
@@ -226,3 +228,19 @@ def test_a_deep_context_needs_no_higher_limit_of_open_files(person: Person) -> N
     done = person.run([*limited, *person.arguments("--no-cache", context)])
 
     assert done.said("open") == "200"
+
+
+def test_a_base_whose_halves_do_not_fit_is_refused(person: Person) -> None:
+    with Store.open(str(person.root), overlay="kernel") as store:
+        base = store.images.get("docker.io/library/busybox:latest")
+        assert base is not None
+        manifest = store.images.manifest(base.digest)
+        twice = replace(manifest, layers=manifest.layers * 2).to_bytes()
+        blob = store.content.put(twice)
+        store.images.put(
+            "docker.io/library/odd:latest", replace(base, digest=blob.digest, size=blob.size)
+        )
+
+    done = person.pybuild(person.context("FROM odd\nRUN true\n"), code=4)
+
+    assert "odd:latest` has 2 layers, but its config names 1" in done.error
