@@ -1,0 +1,193 @@
+"""`pycompose`: docker compose's commands on our engine. Imports follow the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_py.cli.reader import Command, HelpWanted, Option, read
+from buildkit_py.core.errors import BuildkitError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+    from buildkit_py.cli.reader import Value
+
+COMMANDS = {
+    "config": "Check, resolve and print the project in its canonical form",
+    "version": "Print the version",
+}
+LATER = (
+    "alpha attach bridge build commit cp create down events exec export images kill logs ls pause"
+    " port ps publish pull push restart rm run scale start stats stop top unpause up volumes wait"
+    " watch plan graph ui schema deploy"
+).split()
+
+GLOBAL = Command(
+    "pycompose",
+    "docker compose without Docker",
+    (
+        Option("--all-resources", "flag", "Print also what no service uses"),
+        Option("--ansi", "text", "Control characters: never, always, auto", metavar="WHEN"),
+        Option("--compatibility", "flag", "Names with `_`, and no normalization in `config`"),
+        Option("--dry-run", "flag", "Say what would be done, and do nothing"),
+        Option("--env-file", "list", "Read variables from another file", metavar="FILE"),
+        Option(
+            "-f --file", "list", "A compose file; later ones change earlier ones", metavar="FILE"
+        ),
+        Option("--parallel", "text", "Things to do at once; -1: no limit", metavar="NUMBER"),
+        Option("--profile", "list", "Switch a profile on", metavar="NAME"),
+        Option("--progress", "text", "auto, tty, plain, json, quiet", metavar="KIND"),
+        Option("--project-directory", "text", "What relative paths start from", metavar="DIR"),
+        Option("-p --project-name", "text", "The project's name", metavar="NAME"),
+        Option("-v --version", "flag", "Print the version"),
+        Option("--verbose", "flag", "Ignored, as docker compose ignores it"),
+    ),
+    arguments="COMMAND",
+    unsupported=("--insecure-registry", "--workdir", "--no-ansi"),
+    options_first=True,
+)
+
+HELP = """\
+Usage: pycompose [OPTIONS] COMMAND [ARGUMENTS]
+
+docker compose's commands, without Docker and without a daemon.
+
+Commands:
+{commands}
+
+Options:
+{options}
+      --help                     Print this text, or that of a command
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `pycompose` and return its exit code."""
+    from buildkit_py.cli import common
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except BuildkitError as error:
+        return common.report(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output is gone: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except Exception as error:  # the last resort: a report instead of a traceback
+        return common.report_bug(error)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        values, rest = read(GLOBAL, arguments)
+    except HelpWanted:
+        print(_help(), end="")
+        return 0
+    _check_choices(values)
+    if values["version"]:
+        return _version([])
+    if not rest or rest[0] == "help":
+        print(_help(), end="")
+        return 0
+    name, *rest = rest
+    if name in LATER:
+        return _complain(f"`pycompose {name}` is not supported yet", "cli/not-yet")
+    if name == "version":
+        return _version(rest)
+    if name in ("config", "convert"):
+        from buildkit_py.cli import compose_config
+
+        return compose_config.run(values, rest)
+    from buildkit_py.core.text import did_you_mean
+
+    hint = did_you_mean(name, [*COMMANDS, *LATER]) or "`pycompose --help` lists the commands"
+    return _complain(f"unknown command `{name}`", "cli/unknown-command", hint)
+
+
+def _check_choices(values: dict[str, Value]) -> None:
+    from buildkit_py.cli.reader import BadOption
+
+    choices = {
+        "ansi": ("never", "always", "auto"),
+        "progress": ("auto", "tty", "plain", "json", "quiet"),
+    }
+    for name, known in choices.items():
+        value = values[name]
+        if value is not None and value not in known:
+            raise BadOption(f"`--{name}` is one of {', '.join(known)}, not `{value}`")
+    parallel = values["parallel"]
+    if parallel is not None and not str(parallel).removeprefix("-").isdigit():
+        raise BadOption(f"`--parallel` takes a whole number, not `{parallel}`")
+
+
+VERSION = Command(
+    "pycompose version",
+    "Print the version",
+    (
+        Option("-f --format", "text", "`pretty` (default) or `json`", metavar="FORM"),
+        Option("--short", "flag", "The number alone"),
+    ),
+    arguments="",
+)
+
+
+def _version(arguments: list[str]) -> int:
+    from buildkit_py import __version__
+    from buildkit_py.cli.reader import BadOption
+
+    try:
+        values, _ = read(VERSION, arguments)
+    except HelpWanted:
+        return _print_help(VERSION)
+    form = values["format"] or "pretty"
+    if form not in ("pretty", "json"):
+        raise BadOption(f"`--format` is `pretty` or `json`, not `{form}`")
+    if values["short"]:
+        print(__version__)
+    elif form == "json":
+        print(f'{{"version":"{__version__}"}}')
+    else:
+        print(f"pycompose version {__version__}")
+    return 0
+
+
+def _print_help(command: Command) -> int:
+    from buildkit_py.cli.help import print_help
+
+    print_help(command)
+    return 0
+
+
+def _complain(message: str, code: str, hint: str = "`pycompose --help` lists the commands") -> int:
+    from buildkit_py.cli.common import report
+    from buildkit_py.core.errors import InputError
+
+    return report(InputError(message, code=code, hint=hint))
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:<8}  {text}" for name, text in COMMANDS.items())
+    rows = []
+    for option in GLOBAL.options:
+        names = ", ".join(option.names) if option.names[0][1] != "-" else f"    {option.names[0]}"
+        rows.append(f"  {f'{names} {option.metavar}':<31}{option.help}")
+    return HELP.format(commands=commands, options="\n".join(rows))
+
+
+def run() -> NoReturn:
+    """Run `pycompose` as a program; end at once, without the interpreter's slow farewell."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,119 @@
+"""Sizes, durations and command lines, as compose files write them."""
+
+from __future__ import annotations
+
+import re
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)*) ?([kKmMgGtTpP])?[iI]?[bB]?", re.A)
+_DURATION_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h|d|w)", re.A)
+_NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+    "w": 604_800_000_000_000,
+}
+_MOST = (1 << 63) - 1
+
+
+def size_bytes(text: str) -> int:
+    """Return a size such as `1.5g`, `64KiB` or `-1` in bytes. Raises ValueError.
+
+    Counterpart: docker/go-units RAMInBytes, with powers of 1024.
+    """
+    digits = text[1:] if text[:1] in ("-", "+") else text
+    if digits.isascii() and digits.isdigit():
+        number = int(text)
+    else:
+        found = _SIZE.fullmatch(text)
+        if found is None or found[1].count(".") > 1:
+            raise ValueError(f"`{text}` is no size; sizes are like `512m` or `1.5g`")
+        power = " kmgtp".index(found[2].lower()) if found[2] else 0
+        number = int(float(found[1]) * 1024**power)
+    if not -_MOST - 1 <= number <= _MOST:
+        raise ValueError(f"`{text}` is too large")
+    return number
+
+
+def duration_ns(text: str) -> int:
+    """Return a duration such as `1m30s`, `1.5h` or `2d` in nanoseconds. Raises ValueError.
+
+    Counterpart: xhit/go-str2duration, which is Go's time.ParseDuration with days and weeks.
+    """
+    sign = -1 if text[:1] == "-" else 1
+    rest = text[1:] if text[:1] in ("-", "+") else text
+    if rest == "0":
+        return 0
+    total = at = 0
+    while at < len(rest) or not rest:
+        found = _DURATION_PART.match(rest, at)
+        if found is None or not (found[1] or found[2]):
+            raise ValueError(f"`{text}` is no duration; durations are like `1m30s`")
+        unit = _NANOSECONDS[found[3]]
+        part = (found[2] or "")[:20]
+        total += int(found[1][:20] or "0") * unit
+        total += int(part) * unit // 10 ** len(part) if part else 0
+        at = found.end()
+    if total > _MOST:
+        raise ValueError(f"`{text}` is too long")
+    return sign * total
+
+
+def words(line: str) -> list[str]:
+    """Return the words of a command line. Raises ValueError for quotes that do not pair up.
+
+    Quotes and backslashes count, variables and wildcards do not; the line ends at `;`, `&`, `|`,
+    `<` or `>`. A word that begins with `#` begins a comment. A backtick or `$(` holds blanks together. Counterpart: mattn/go-shellwords.
+    """
+    out: list[str] = []
+    word: str | None = None
+    quote = ""
+    escaped = False
+    comment = False
+    for character in line:
+        if comment:
+            comment = character != "\n"
+        elif escaped:
+            word = (word or "") + character
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif character in " \t\r\n" and not quote:
+            if word is not None:
+                out.append(word)
+            word = None
+        elif character == "#" and not quote and word is None:
+            comment = True
+        elif character in "'\"" and quote in ("", character, "`"):
+            if quote == "`":
+                word = (word or "") + character
+            else:
+                # Also an empty pair of quotes is a word.
+                word = word or ""
+                quote = "" if quote else character
+        else:
+            if character == "`" and quote in ("", "`"):
+                quote = "" if quote else "`"
+            elif character == "(" and not quote:
+                if not (word or "").endswith("$"):
+                    raise ValueError("a `(` must be quoted")
+                quote = ")"
+            elif character == ")" and quote in ("", ")"):
+                if not quote:
+                    raise ValueError("a `)` must be quoted")
+                quote = ""
+            elif character in ";&|<>" and not quote:
+                if character == ">" and word and word[0].isdigit():
+                    word = None
+                break
+            word = (word or "") + character
+    if escaped or quote:
+        raise ValueError("a quote is not closed" if quote else "nothing follows the backslash")
+    if word is not None:
+        out.append(word)
+    return out
