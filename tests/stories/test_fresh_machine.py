@@ -1,4 +1,7 @@
-"""A fresh checkout: `./quickstart` installs, builds and runs, and may be run again."""
+"""What is committed is enough: `./quickstart` in a user's own clone, twice.
+
+Root, and a checkout that the user may not write to: test_quickstart.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pytest
 
 from tests.stories.conftest import TREE, Person
 
-pytestmark = [pytest.mark.slow, pytest.mark.network]
+pytestmark = [pytest.mark.rootless, pytest.mark.slow, pytest.mark.network]
 
 
 def checkout(person: Person) -> Path:
@@ -27,17 +30,17 @@ def checkout(person: Person) -> Path:
     return path
 
 
-def test_quickstart_twice(anyone: Person) -> None:
-    path = checkout(anyone)
+def test_quickstart_twice(user: Person) -> None:
+    path = checkout(user)
     environment = {
-        "BUILDKIT_PY_ROOT": str(anyone.folder / "root"),
-        "HOME": str(anyone.account.home if anyone.account else anyone.folder),
+        "BUILDKIT_PY_ROOT": str(user.folder / "root"),
+        "HOME": str(user.account.home if user.account else user.folder),
         # Nothing of the checkout that these tests run from may be found.
         "PYTHONPATH": "",
     }
 
-    first = anyone.run(["./quickstart"], cwd=path, env=environment, timeout_seconds=600)
-    again = anyone.run(["./quickstart"], cwd=path, env=environment, timeout_seconds=600)
+    first = user.run(["./quickstart"], cwd=path, env=environment, timeout_seconds=600)
+    again = user.run(["./quickstart"], cwd=path, env=environment, timeout_seconds=600)
 
     assert first.stdout.startswith("hello from buildkit_py\n")
     assert "== installing buildkit_py into" in first.stderr
