@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
+import tarfile
 import threading
 
 import pytest
@@ -244,3 +246,17 @@ def test_a_base_whose_halves_do_not_fit_is_refused(person: Person) -> None:
     done = person.pybuild(person.context("FROM odd\nRUN true\n"), code=4)
 
     assert "odd:latest` has 2 layers, but its config names 1" in done.error
+
+
+def test_a_notice_about_a_hostile_archive_commands_no_terminal(user: Person) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        member = tarfile.TarInfo("c\x1b[2J")
+        member.type, member.devmajor, member.devminor = tarfile.CHRTYPE, 1, 3
+        tar.addfile(member)
+    context = user.context("FROM busybox\nADD *.tar /x/\n", {"\x1b]0;x.tar": data.getvalue()})
+
+    done = user.pybuild("--no-cache", context)
+
+    assert "only root can make device nodes" in done.stderr
+    assert "\x1b" not in done.stderr

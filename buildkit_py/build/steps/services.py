@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from buildkit_py.core.data import dataclass, field
-from buildkit_py.core.draw import draw
+from buildkit_py.core.draw import draw, printable
 from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.events import Sink, Warned
 from buildkit_py.graph.solve import Cancelled
@@ -95,7 +95,8 @@ class Services:
             if text in self._noticed:
                 return
             self._noticed.add(text)
-        self.sink.emit(Warned(f"notice: {text}" + (f"\nhint: {hint}" if hint else "")))
+        # A notice may name files of a hostile archive.
+        self.sink.emit(Warned(printable(f"notice: {text}" + (f"\nhint: {hint}" if hint else ""))))
 
     def warn(self, error: BuildkitError) -> None:
         """Draw a warning; it is shown again when the build is answered from the cache.
