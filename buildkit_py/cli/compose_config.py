@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
 from buildkit_py.compose.discover import Request, World
@@ -14,6 +13,7 @@ from buildkit_py.compose.project import Project, bound, prune, resolve, select
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from buildkit_py.cli.reader import Value
     from buildkit_py.compose.load import Tree

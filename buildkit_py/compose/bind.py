@@ -7,8 +7,6 @@ begin with `x-` stay, behind the known ones. What is wrong is collected, each at
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.errors import BadValue
 from buildkit_py.compose.interpolate import boolean, decimal, integer
 from buildkit_py.compose.scalars import float32, go_text
@@ -19,6 +17,7 @@ from buildkit_py.compose.units import duration_ns, size_bytes, words
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from buildkit_py.compose.tree import Path
     from buildkit_py.core.errors import InputError
@@ -183,7 +182,7 @@ def _words(value: Any, binding: Binding) -> Any:
 
 
 def _entries(value: Any) -> list[tuple[str, Any, bool]]:
-    """Return the entries of a mapping or a list of `key=value`: key, value, whether there is one."""
+    """Return the entries of a mapping or a list of `key=value`: key, value, is there one."""
     if type(value) is dict:
         return [(name, n.value, n.value is not None) for name, n in value.items()]
     if type(value) is not list:

@@ -7,8 +7,6 @@ Source: compose-go transform/*.go.
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.errors import BadValue
 from buildkit_py.compose.mounts import clean, parse_mount
 from buildkit_py.compose.ports import parse_port
@@ -18,6 +16,7 @@ from buildkit_py.compose.tree import Node, wrap
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from buildkit_py.core.errors import InputError
 

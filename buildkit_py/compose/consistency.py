@@ -5,12 +5,12 @@ Checked for the services that are switched on. Source: compose-go loader/validat
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.errors import Inconsistent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from buildkit_py.compose.project import Project
     from buildkit_py.core.errors import InputError
 
@@ -174,7 +174,11 @@ def _resources(each: _Check, service: dict[str, Any]) -> None:
         each.wrong("has distinct values for `scale` and `deploy.replicas`", "scale")
     elif scale is not None and deploy is not None:
         service["deploy"] = {**deploy, "replicas": scale}
-    for value, path in ((scale, ("scale",)), (replicas, ("deploy", "replicas"))):
+    counts: list[tuple[int | None, tuple[str, ...]]] = [
+        (scale, ("scale",)),
+        (replicas, ("deploy", "replicas")),
+    ]
+    for value, path in counts:
         if value is not None and value < 0:
             each.wrong(f"has a negative `{'.'.join(path)}`", *path)
     count = scale if scale is not None else replicas if replicas is not None else 1
@@ -185,8 +189,8 @@ def _resources(each: _Check, service: dict[str, Any]) -> None:
         )
     for at, rule in enumerate((service.get("develop") or {}).get("watch", ())):
         if not rule.get("target") and rule.get("action") not in ("rebuild", "restart"):
-            path = ("develop", "watch", str(at))
-            each.wrong("watches files without a `target` for them", *path)
+            where = ("develop", "watch", str(at))
+            each.wrong("watches files without a `target` for them", *where)
 
 
 def _limits(each: _Check, service: dict[str, Any]) -> None:

@@ -6,8 +6,6 @@ complaint is about the form that was meant: a mapping is judged as a mapping, a 
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.errors import BadValue, Inconsistent, MissingKey, UnknownKey
 from buildkit_py.compose.tree import Node, dotted, find, kind, plain
 from buildkit_py.core.errors import InputError
@@ -15,6 +13,7 @@ from buildkit_py.core.errors import InputError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from jsonschema.exceptions import ValidationError
 
@@ -79,11 +78,12 @@ def _complaints(error: ValidationError, root: Node, schema: dict[str, Any]) -> l
     path = tuple(str(part) for part in error.absolute_path)
     node = find(root, path) or root
     where = dotted(path) or "the file"
+    rule: Any = error.validator_value
     match error.validator:
         case "additionalProperties":
             return _unknown_keys(error, node, path)
         case "required":
-            name = next(each for each in error.validator_value if each not in node.value)
+            name = next(each for each in rule if each not in node.value)
             return [
                 MissingKey(
                     f"`{where}` needs the key `{name}`", at=node.place, label=f"without `{name}`"
@@ -92,7 +92,7 @@ def _complaints(error: ValidationError, root: Node, schema: dict[str, Any]) -> l
         case "enum":
             from buildkit_py.core.text import did_you_mean
 
-            words = [str(each) for each in error.validator_value]
+            words = [str(each) for each in rule]
             return [
                 BadValue(
                     f"`{where}` cannot be `{node.value}`",
@@ -108,11 +108,14 @@ def _complaints(error: ValidationError, root: Node, schema: dict[str, Any]) -> l
             return [BadValue(message, at=node.span, label="not a value it can have")]
         case "minimum" | "maximum":
             word = "at least" if error.validator == "minimum" else "at most"
-            message = f"`{where}` must be {word} {error.validator_value}"
+            message = f"`{where}` must be {word} {rule}"
             return [BadValue(message, at=node.span)]
         case "uniqueItems":
             return _repeated(node, where)
-    wanted = _kinds(error.schema if error.validator == "type" else error.schema, schema)
+        case _:
+            pass
+    part: Any = error.schema
+    wanted = _kinds(part, schema)
     return [
         BadValue(
             f"`{where}` must be {_either(wanted)}, not {kind(node.value)}",
@@ -129,8 +132,9 @@ def _unknown_keys(error: ValidationError, node: Node, path: tuple[str, ...]) -> 
 
     from buildkit_py.core.text import did_you_mean
 
-    known = error.schema.get("properties", {})
-    patterns = error.schema.get("patternProperties", {})
+    part: Any = error.schema
+    known = part.get("properties", {})
+    patterns = part.get("patternProperties", {})
     out: list[InputError] = []
     for name, each in node.value.items():
         if name in known or any(re.search(pattern, name) for pattern in patterns):

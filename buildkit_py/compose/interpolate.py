@@ -6,8 +6,6 @@ the file is reported at once, each at its own place. Source: compose-go loader/i
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.errors import BadValue, BadVariable, MissingVariable
 from buildkit_py.compose.scalars import float32
 from buildkit_py.compose.template import TemplateError, substitute
@@ -17,6 +15,7 @@ from buildkit_py.core.source import Span
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from buildkit_py.compose.template import Lookup
     from buildkit_py.compose.tree import Path

@@ -7,8 +7,6 @@ Source: compose-go override/merge.go; every rule has its case in tests/compose/t
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.errors import CannotMerge
 from buildkit_py.compose.scalars import go_text
 from buildkit_py.compose.tree import Node, copy, dotted, kind
@@ -16,6 +14,7 @@ from buildkit_py.compose.tree import Node, copy, dotted, kind
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from buildkit_py.compose.tree import Path
 

@@ -8,7 +8,10 @@ Source: compose-go format/volume.go.
 from __future__ import annotations
 
 import posixpath
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
 

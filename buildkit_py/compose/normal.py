@@ -58,8 +58,7 @@ def defaults(root: Node) -> None:
         for mount in _items(service.get("volumes")):
             bind = mount.get("bind")
             if bind is not None and type(bind.value) is dict:
-                if "create_host_path" not in bind.value:
-                    bind.set("create_host_path", True)
+                bind.value.setdefault("create_host_path", bind.made(True))
 
 
 def _requests(service: Node) -> list[Node]:

@@ -6,7 +6,10 @@ docker/go-connections nat, and compose-go types.ParsePortConfig (whose order thi
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 
@@ -24,9 +27,8 @@ def parse_port(text: str) -> list[dict[str, Any]]:
         raise ValueError(f"`{address}` is no IP address")
     first, last = _range(target, "container's")
     start, end = _range(published, "published") if published else (0, 0)
-    if published and end - start != last - first:
-        if last != first:
-            raise ValueError("the two ranges of ports have different lengths")
+    if published and end - start != last - first and last != first:
+        raise ValueError("the two ranges of ports have different lengths")
     out = []
     for offset in range(last - first + 1):
         entry: dict[str, Any] = {"mode": "ingress"}

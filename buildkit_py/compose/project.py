@@ -7,8 +7,6 @@ the removal of what no service uses (`prune`). The typed model is made of this: 
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.bind import Binding
 from buildkit_py.compose.errors import BadEnvFile, BadValue, NoService
 from buildkit_py.compose.load import stop_at
@@ -18,6 +16,7 @@ from buildkit_py.compose.tree import Node, find
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
 
     from buildkit_py.compose.discover import World
     from buildkit_py.compose.load import Loading, Tree

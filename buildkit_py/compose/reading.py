@@ -12,9 +12,8 @@ of them is ours, because compose files are not the YAML that PyYAML constructs:
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.errors import BadYaml, DuplicateKey, TooLarge
+from buildkit_py.compose.events import error_class, parser_of
 from buildkit_py.compose.scalars import resolve
 from buildkit_py.compose.tree import Node
 from buildkit_py.core.source import Source, Span
@@ -22,6 +21,7 @@ from buildkit_py.core.source import Source, Span
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from buildkit_py.compose.tree import Path
 
@@ -75,19 +75,17 @@ class _Reader:
         self.nodes = 0
 
     def documents(self) -> Iterator[Document]:
-        import yaml
-
-        kind = yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader
+        broken = error_class()
         try:
-            loader = kind(self.source.text)
-        except yaml.YAMLError as error:
+            loader, _ = parser_of(self.source.text)
+        except broken as error:
             raise self._broken(error) from error
         anchors: dict[str, int] = {}
         try:
             while True:
                 try:
-                    event = loader.get_event()  # type: ignore[no-untyped-call]
-                except yaml.YAMLError as error:
+                    event = loader.get_event()
+                except broken as error:
                     raise self._broken(error) from error
                 name = type(event).__name__
                 if name == "StreamEndEvent":
@@ -111,7 +109,7 @@ class _Reader:
                         anchors[event.anchor] = len(self.events)
                     self.events.append(event)
         finally:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
 
     def _value(self, at: int, path: Path, depth: int) -> tuple[Node | None, int]:
         """Read the value that starts at an event; return it and the event behind it.

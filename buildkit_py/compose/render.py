@@ -8,11 +8,14 @@ Differences to docker on purpose are listed in docs/compose.md.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from buildkit_py.compose.scalars import go_float
 from buildkit_py.compose.shapes import SHAPES
 from buildkit_py.compose.yaml_text import natural, to_yaml
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def to_json(project: dict[str, Any]) -> str:
@@ -47,8 +50,10 @@ def without_shape(value: Any) -> Any:
 
 
 def _shaped(value: Any, kind: str, *, for_json: bool) -> Any:
-    if kind[:1] != "@":
-        return _number(value, kind, for_json=for_json)
+    if not kind:
+        return without_shape(value)
+    if kind[0] != "@":
+        return _number(value, kind)
     shape = kind[1:].rstrip("?")
     if shape.endswith("[]"):
         return [_part(each, shape[:-2], for_json=for_json) for each in value]
@@ -70,19 +75,20 @@ def _part(part: dict[str, Any], shape: str, *, for_json: bool) -> dict[str, Any]
             if kind == "opt-out" and value is True:
                 continue
             out[key] = value
-        elif for_json and (kind == "command" or (kind[0] == "@" and kind[-1].isalpha())):
-            if shape != "watch":
-                out[key] = None if kind == "command" else {}
+        elif for_json and shape != "watch" and _is_always_there(kind):
+            out[key] = None if kind == "command" else {}
     if not for_json:
-        for key, value in part.items():
-            if key not in SHAPES[shape]:
-                out[key] = value
-    elif shape == "deploy":
-        pass
+        others = part.keys() - SHAPES[shape].keys()
+        out.update({key: without_shape(part[key]) for key in sorted(others, key=natural)})
     return out
 
 
-def _number(value: Any, kind: str, *, for_json: bool) -> Any:
+def _is_always_there(kind: str) -> bool:
+    """Say whether JSON has a key also when it says nothing: commands, and parts within parts."""
+    return kind == "command" or (kind[0] == "@" and kind[-1].isalpha())
+
+
+def _number(value: Any, kind: str) -> Any:
     if kind == "single" and type(value) is float:
         # Go prints the shortest text that is the same float32.
         text = go_float(value, bits=32)

@@ -25,9 +25,9 @@ _WORDS: dict[str, Scalar] = {
 _NUMBER_STARTS = frozenset("0123456789+-.")
 _INT = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|[1-9][0-9]*|0)", re.A)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.A)
+_DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)", re.A)
 _TIME = re.compile(
-    r"(\d{4})-(\d\d?)-(\d\d?)(?:(?:[Tt]|[ \t]+)(\d\d?):(\d\d?):(\d\d?)(\.\d*)?(?:[ \t]*(Z|[-+]\d\d:\d\d))?)?",
-    re.A,
+    r"(?:[Tt]|[ \t]+)(\d\d?):(\d\d?):(\d\d?)(\.\d*)?(?:[ \t]*(Z|[-+]\d\d:\d\d))?", re.A
 )
 _MOST_INT, _LEAST_INT, _MOST_UNSIGNED = (1 << 63) - 1, -(1 << 63), (1 << 64) - 1
 
@@ -65,16 +65,20 @@ def _integer(digits: str) -> int:
 
 def _time(text: str) -> str | None:
     """Return a date or time of YAML 1.1 as Go prints it, or None for what is none."""
-    found = _TIME.fullmatch(text)
-    if found is None:
+    date = _DATE.match(text)
+    if date is None:
         return None
-    year, month, day, hour, minute, second = (int(each or 0) for each in found.groups()[:6])
+    time = _TIME.fullmatch(text, date.end())
+    if time is None and date.end() < len(text):
+        return None
+    year, month, day = (int(each) for each in date.groups())
+    hour, minute, second = (int(each) for each in time.groups()[:3]) if time else (0, 0, 0)
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     days = (29 if leap else 28) if month == 2 else 30 if month in (4, 6, 9, 11) else 31
     if not (1 <= month <= 12 and 1 <= day <= days and hour < 24 and minute < 60 and second < 60):
         return None
-    fraction = (found[7] or "").rstrip("0").rstrip(".")
-    zone = found[8] or "Z"
+    fraction = (time[4] or "").rstrip("0").rstrip(".") if time else ""
+    zone = (time[5] if time else None) or "Z"
     shown = "+0000 UTC" if zone == "Z" else f"{zone.replace(':', '')} {zone.replace(':', '')}"
     return (
         f"{year:04d}-{month:02d}-{day:02d} {hour:02d}:{minute:02d}:{second:02d}{fraction} {shown}"

@@ -12,13 +12,13 @@ import functools
 import json
 import os
 import re
-from typing import Any
 
 from buildkit_py.compose.tree import Node, find, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from buildkit_py.core.errors import InputError
 

@@ -123,7 +123,7 @@ def _parts(template: str, dollar: int) -> tuple[str, str, str, int] | None:
 
 
 def _closing(text: str, start: int, last: int) -> int:
-    """Return where the brace at `start` is closed, or `last` when braces do not pair up to there."""
+    """Return where the brace at `start` is closed; `last` when braces do not pair up to there."""
     depth = 0
     at = start
     while at <= last:

@@ -9,11 +9,10 @@ What a phase adds has the span of what it was made from.
 
 from __future__ import annotations
 
-from typing import Any
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from buildkit_py.core.source import Span
 

@@ -6,13 +6,12 @@ can be seen to be one. Source: compose-go override/uncity.go.
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildkit_py.compose.tree import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from typing import Any
 
     Index = Callable[[Node], "Hashable | None"]
 
@@ -71,7 +70,7 @@ def _target(node: Node) -> Hashable | None:
         from buildkit_py.compose.mounts import parse_mount
 
         try:
-            return parse_mount(node.value)["target"]
+            return str(parse_mount(node.value)["target"])
         except ValueError:
             return None
     target = _field(node, "target")

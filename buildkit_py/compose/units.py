@@ -68,7 +68,8 @@ def words(line: str) -> list[str]:
     """Return the words of a command line. Raises ValueError for quotes that do not pair up.
 
     Quotes and backslashes count, variables and wildcards do not; the line ends at `;`, `&`, `|`,
-    `<` or `>`. A word that begins with `#` begins a comment. A backtick or `$(` holds blanks together. Counterpart: mattn/go-shellwords.
+    `<` or `>`. A word that begins with `#` begins a comment. A backtick or `$(` holds blanks
+    together. Counterpart: mattn/go-shellwords.
     """
     out: list[str] = []
     word: str | None = None

@@ -8,9 +8,12 @@ lines are literal blocks. Source: go-yaml v4 representer.go, emitter.go.
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from buildkit_py.compose.scalars import go_float, resolve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _OLD_WORDS = frozenset("y Y yes Yes YES on On ON n N no No NO off Off OFF".split())
 _BASE_60 = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?", re.A)
