@@ -112,9 +112,11 @@ def _range(words: str, text: str, side: str, *, lowest: int) -> tuple[int, int]:
     first, dash, last = words.partition("-")
     found = []
     for word in (first, last) if dash else (first, first):
-        if not (word.isascii() and word.isdigit() and lowest <= int(word[:6]) <= 65535):
+        # Leading zeros are fine; int() refuses thousands of digits.
+        number = word.lstrip("0") if word.isascii() and word.isdigit() else "?"
+        if len(number) > 5 or number == "?" or not lowest <= int(number or "0") <= 65535:
             raise InvalidPort(f"invalid {side} port `{words}` in `{text}`")
-        found.append(int(word))
+        found.append(int(number or "0"))
     if found[0] > found[1]:
         raise InvalidPort(f"invalid {side} port `{words}` in `{text}`")
     return found[0], found[1]

@@ -32,6 +32,7 @@ from tests.runtime.network.people import Container, Inhabitant
     ("text", "ports"),
     [
         ("80", (Port(80),)),
+        ("00000080", (Port(80),)),
         ("8080:80", (Port(80, 8080, last_host_port=8080),)),
         (":80", (Port(80),)),
         ("8080:80/tcp", (Port(80, 8080, last_host_port=8080),)),
@@ -59,6 +60,7 @@ def test_the_forms_of_a_published_port(text: str, ports: tuple[Port, ...]) -> No
         ("8080:", "no container port in `8080:`"),
         ("80/sctp", "invalid protocol `sctp` in the port `80/sctp`"),
         ("0", "invalid container port `0` in `0`"),
+        ("0100000", "invalid container port `0100000` in `0100000`"),
         ("65536", "invalid container port `65536` in `65536`"),
         ("8080:http", "invalid container port `http` in `8080:http`"),
         ("a:80", "invalid host port `a` in `a:80`"),
