@@ -1,9 +1,9 @@
 """The door to Lark: runs `grammars/dockerfile.lark` over logical lines.
 
-Lark is imported (30 to 60 ms) and its tables are made (25 ms) when the first line comes that is
-not plain (quick.py reads those); they are kept for the life of the process. Tables kept on disk
-(Lark.save) would be read in 3 ms, but they are a pickle: whoever could write that file could run
-code here. Nothing here is bound to one Dockerfile, so threads may parse at once.
+Lark is imported (30 to 60 ms) and its tables are made (25 ms) when the first line is read; they
+are kept for the life of the process. Tables kept on disk (Lark.save) would be read in 3 ms, but
+they are a pickle: whoever could write that file could run code here. Nothing here is bound to one
+Dockerfile, so threads may parse at once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from buildkit_py.dockerfile import quick
 from buildkit_py.dockerfile.lines import Line, Opening
 from buildkit_py.dockerfile.reading import Piece, Reading
 
 if TYPE_CHECKING:
     from lark import Lark, Token
     from lark.lexer import TerminalDef
+
+ESCAPED_TERMINALS = ("FLAG", "PAIR", "LEGACY_KEY")
+"""Terminals of the grammar in which a backslash stands for the escape token."""
 
 HEREDOC_KEYWORDS = ("ADD", "COPY", "RUN")
 
@@ -40,7 +42,7 @@ def parser(escape: str) -> Lark:
     from lark import Lark
 
     def with_token(terminal: TerminalDef) -> None:
-        if terminal.name in quick.ESCAPED_TERMINALS:
+        if terminal.name in ESCAPED_TERMINALS:
             terminal.pattern.value = terminal.pattern.value.replace("\\\\", escape)
 
     with open(grammar_path(), encoding="utf-8") as file:
@@ -115,24 +117,14 @@ class _Reduce:
 
 
 def read_lines(lines: Sequence[Line], escape: str) -> list[Reading]:
-    """Return what the grammar makes of each logical line; Lark is asked only where it must be."""
-    readings = [quick.read(line.text, escape) for line in lines]
-    left = [number for number, reading in enumerate(readings) if reading is None]
-    if left:
-        answers = ask_lark([lines[number].text for number in left], escape)
-        for number, answer in zip(left, answers, strict=True):
-            readings[number] = answer
-    return [reading for reading in readings if reading is not None]
-
-
-def ask_lark(lines: Sequence[str], escape: str) -> list[Reading]:
-    """Return what Lark makes of the texts of logical lines."""
-    heads: Any = parser(escape).parse("\n".join([*lines, ""]), start="dockerfile")
+    """Return what the grammar makes of each logical line."""
+    text = "\n".join([line.text for line in lines] + [""])
+    heads: Any = parser(escape).parse(text, start="dockerfile")
     readings = []
     start = 0
     for line, head in zip(lines, heads, strict=True):
         readings.append(_reading(head, start))
-        start += len(line) + 1
+        start += len(line.text) + 1
     return readings
 
 
@@ -167,10 +159,14 @@ def openings(line: str, escape: str) -> list[Opening]:
 
     Only RUN, COPY and ADD may have them, also under ONBUILD, and not in JSON form.
     """
-    reading: Reading | None = quick.read(line, escape) or ask_lark([line], escape)[0]
-    while reading is not None and reading.keyword.kind == "ONBUILD":
-        reading = reading.trigger
-    if reading is None or reading.keyword.kind not in HEREDOC_KEYWORDS or reading.json:
+    heads: Any = parser(escape).parse(line + "\n", start="dockerfile")
+    head = heads[0]
+    # A line with `<<` in it has a keyword.
+    while head.keyword.type == "ONBUILD" and head.tail.items:
+        head = head.tail.items[0]
+    if head.keyword.type not in HEREDOC_KEYWORDS:
+        return []
+    if head.tail.items and isinstance(head.tail.items[-1], _Strings):
         return []
     return _heredocs(line)
 
@@ -182,25 +178,17 @@ def is_heredoc(word: str) -> bool:
 
 
 def _heredocs(text: str) -> list[Opening]:
-    words = quick.heredoc_words(text)
-    if words is None:
-        words = ask_lark_for_words(text)
-    return [opening for each in words if (opening := _opening(each)) is not None]
-
-
-def ask_lark_for_words(text: str) -> list[Piece]:
-    """Return the words of a line that open heredocs, as Lark finds them."""
     from lark.exceptions import UnexpectedInput
 
     try:
         tokens: Any = parser("\\").parse(text, start="shell_words")
     except UnexpectedInput:
         return []  # a quote is not closed; BuildKit then sees no heredoc either
-    return [_piece(token, 0) for token in tokens]
+    return [opening for each in tokens if (opening := _opening(each)) is not None]
 
 
-def _opening(word: Piece) -> Opening | None:
-    digits, _, rest = word.text.partition("<<")
+def _opening(token: Token) -> Opening | None:
+    digits, _, rest = str(token).partition("<<")
     chomp = rest.startswith("-")
     delimiter = rest[1:] if chomp else rest.lstrip(" \t")
     name, quoted = _unquoted(delimiter)
@@ -211,8 +199,8 @@ def _opening(word: Piece) -> Opening | None:
         expand=not quoted,
         chomp=chomp,
         fd=int(digits[-9:] or "0"),
-        start=word.start,
-        end=word.end,
+        start=token.start_pos or 0,
+        end=token.end_pos or 0,
     )
 
 
