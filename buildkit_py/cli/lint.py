@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from buildkit_py.cli.lint_config import Config
     from buildkit_py.cli.reader import Value
     from buildkit_py.dockerfile.lint.report import Checked
+    from buildkit_py.dockerfile.lint.run import Find
 
 FORMATS = ("full", "concise", "json", "github", "sarif", "gitlab")
 FAIL_ON = ("error", "warning", "info", "style", "never")
@@ -43,13 +44,15 @@ LINT = Command(
         Option("--no-cache", "flag", "Look at files again that have not changed"),
         Option("--preset", "text", "default, hadolint, buildkit or strict", metavar="PRESET"),
         Option("-q --quiet", "flag", "Print no summary"),
+        Option("--resolve", "flag", "Look base images up in the local store"),
+        Option("--root", "text", "State root (BUILDKIT_PY_ROOT)", metavar="DIR"),
         Option("--select", "list", "Run these rules only, or besides --preset",
                metavar="RULE,..."),
         Option("--stdin-filename", "text", "Name of what comes from standard input",
                metavar="PATH"),
     ),
     arguments="[PATH...]",
-    unsupported=("--fix", "--diff", "--baseline", "--watch", "--resolve", "--context", "--output"),
+    unsupported=("--fix", "--diff", "--baseline", "--watch", "--context", "--output"),
 )  # fmt: skip
 
 
@@ -107,6 +110,11 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
     checked: list[Checked] = []
     errors: list[InputError] = []
     failing = 0
+    find = None
+    if values["resolve"]:
+        from buildkit_py.cli.lint_bases import find_in
+
+        find = find_in(values)
     for path in paths:
         try:
             names = discover(path, configs)
@@ -116,7 +124,7 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
         for name in names:
             config = configs.of(name)
             try:
-                file = check_file(name, config, values)
+                file = check_file(name, config, values, find)
             except InputError as error:
                 errors.append(error)
                 continue
@@ -135,7 +143,9 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
     return 2 if errors else int(failing > 0)
 
 
-def check_file(name: str, config: Config, values: dict[str, Value]) -> Checked:
+def check_file(
+    name: str, config: Config, values: dict[str, Value], find: Find | None = None
+) -> Checked:
     """Lint one file, or take what is remembered of it."""
     from buildkit_py.cli import lint_cache
     from buildkit_py.cli.lint_files import ignore_text, read_file
@@ -146,7 +156,7 @@ def check_file(name: str, config: Config, values: dict[str, Value]) -> Checked:
     data = read_file(name)
     ignored = ignore_text(name)
     entry = None
-    if name != "-" and not values["no_cache"]:
+    if name != "-" and not values["no_cache"] and find is None:
         entry = lint_cache.Entry(name, data, ignored[1] if ignored else b"", config)
         if (known := entry.load(shown)) is not None:
             return known
@@ -162,7 +172,13 @@ def check_file(name: str, config: Config, values: dict[str, Value]) -> Checked:
     patterns = None
     if ignored is not None:
         patterns = Patterns.parse(Source(ignored[0], ignored[1].decode("utf-8", "replace")))
-    file = Checked(source, tuple(lint(source, config.selection(), ignore=patterns)))
+    platform = None
+    if find is not None:
+        from buildkit_py.cli.lint_bases import this_platform
+
+        platform = this_platform()
+    reports = lint(source, config.selection(), ignore=patterns, find=find, platform=platform)
+    file = Checked(source, tuple(reports))
     if entry is not None:
         entry.keep(file)
     return file

@@ -6,15 +6,19 @@ import io
 import json
 import os
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from buildkit_py.cli import lint_cache
+from buildkit_py.cli import lint_bases, lint_cache
 from buildkit_py.cli.lint_files import is_dockerfile
 from buildkit_py.cli.pybuild import main
+from buildkit_py.engine.images import import_image
+from buildkit_py.oci.platform import parse_platform
+from buildkit_py.store.store import Store
 
 BAD = "FROM debian\n"
 GOOD = "FROM debian:12\n"
@@ -272,6 +276,30 @@ def test_bytes_that_are_no_text_are_shown(lint: Lint) -> None:
 
     assert done.code == 1
     assert "\\udcff" in done.out
+
+
+def test_base_images_of_the_local_store_are_looked_up(
+    lint: Lint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lint_bases, "this_platform", lambda: parse_platform("linux/amd64"))
+    root = str(tmp_path / "root")
+    files_of_image = io.BytesIO()
+    with tarfile.open(fileobj=files_of_image, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("a"))
+    with Store.open(root, overlay="copy") as store:
+        for name, machine in (("other:1", "s390x"), ("here:1", "amd64")):
+            files_of_image.seek(0)
+            platform = parse_platform(f"linux/{machine}")
+            import_image(store, files_of_image, name, platform=platform, changes=["ENV KNOWN=1"])
+    files = {"Dockerfile": "FROM other:1\nFROM here:1\nLABEL a=$KNOWN b=$OTHER\nFROM else:1\n"}
+
+    done = lint("--resolve", "--root", root, files=files)
+
+    assert [line.split(" `")[0] for line in done.out.splitlines()] == [
+        "Dockerfile:1:6: warning[InvalidBaseImagePlatform]:",
+        "Dockerfile:3:18: warning[UndefinedVar]:",
+    ]
+    assert lint("--resolve", "--root", str(tmp_path / "none")).out == ""
 
 
 def test_rules_are_listed_and_explained(lint: Lint) -> None:

@@ -14,6 +14,7 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.registry import all_rules, names
 from buildkit_py.dockerfile.lint.rule import Rule
 from buildkit_py.dockerfile.parse import parse
+from buildkit_py.oci.image import ImageConfig
 from buildkit_py.oci.platform import parse_platform
 
 _HEADING = re.compile(r"(Bad|Good)(?: \((.*)\))?:$")
@@ -47,7 +48,7 @@ def file_of(example: Example) -> File:
         return File(dockerfile, ignore=Patterns.parse(Source(".dockerignore", text)))
     if " is " in example.given:
         name, _, platform = example.given.partition(" is ")
-        return File(dockerfile, base_platforms={name: parse_platform(platform)})
+        return File(dockerfile, bases={name: ImageConfig(parse_platform(platform))})
     return File(dockerfile)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.source import Source, Span
@@ -19,6 +19,9 @@ from buildkit_py.dockerfile.shell.calls import Call, calls, words_call
 from buildkit_py.dockerfile.shell.scan import scan
 from buildkit_py.dockerfile.shell.script import Script, ShellWord
 from buildkit_py.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from buildkit_py.oci.image import ImageConfig
 
 _POSIX_SHELLS = ("sh", "bash", "ash", "dash", "zsh", "ksh", "mksh", "busybox")
 _FOREIGN_SHELLS = ("pwsh", "powershell", "cmd")
@@ -241,7 +244,7 @@ class File:
     ignore: what .dockerignore leaves out of the context, if that is known
     empty_bases: take an unknown base image as one with an empty config, as BuildKit's checks do
         when they cannot pull; else what an image may bring is given the benefit of the doubt
-    base_platforms: the platforms of base images that are known, by the name FROM gives
+    bases: the configs of base images that are known, by the name FROM gives
     platform: what is built for
     """
 
@@ -251,7 +254,7 @@ class File:
         *,
         ignore: Patterns | None = None,
         empty_bases: bool = False,
-        base_platforms: Mapping[str, Platform] | None = None,
+        bases: Mapping[str, ImageConfig] | None = None,
         platform: Platform | None = None,
     ) -> None:
         self.dockerfile = dockerfile
@@ -260,7 +263,7 @@ class File:
         self.instructions = dockerfile.instructions
         self.ignore = ignore
         self.empty_bases = empty_bases
-        self.base_platforms = base_platforms or {}
+        self.bases = bases or {}
         self.platform = platform or Platform("linux", "amd64")
 
     @cached_property
@@ -300,6 +303,11 @@ class File:
     @cached_property
     def variables(self) -> Variables:
         return follow(self)
+
+    def base_config(self, stage: Stage) -> ImageConfig | None:
+        """Return the config of the image that a stage's chain starts from, if it is known."""
+        *_, first = stage.chain()
+        return self.bases.get(self.variables.images[first.index] or "")
 
     @cached_property
     def runs(self) -> list[Run]:

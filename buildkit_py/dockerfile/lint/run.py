@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source
 from buildkit_py.core.text import did_you_mean
-from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.errors import first_of
 from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.dockerfile.lint.facts import File
@@ -21,9 +23,24 @@ from buildkit_py.dockerfile.lint.select import (
     is_known,
 )
 from buildkit_py.dockerfile.parse import parse
+from buildkit_py.oci.platform import Platform
+
+if TYPE_CHECKING:
+    from buildkit_py.oci.image import ImageConfig
 
 
-def lint(source: Source, selection: Selection, *, ignore: Patterns | None = None) -> list[Report]:
+Find = Callable[[str], "ImageConfig | None"]
+"""Finds the config of an image by the name that FROM gives."""
+
+
+def lint(
+    source: Source,
+    selection: Selection,
+    *,
+    ignore: Patterns | None = None,
+    find: Find | None = None,
+    platform: Platform | None = None,
+) -> list[Report]:
     """Return what is to be said about a file, in its order.
 
     A file that is no Dockerfile gets one report, which nothing can switch off.
@@ -32,15 +49,23 @@ def lint(source: Source, selection: Selection, *, ignore: Patterns | None = None
         dockerfile = parse(source)
     except InputError as error:
         return [broken(source, error)]
-    return lint_parsed(dockerfile, selection, ignore=ignore)
+    file = File(dockerfile, ignore=ignore, empty_bases=selection.empty_bases, platform=platform)
+    if find is not None:
+        names = {image for image in file.variables.images if image}
+        bases = {name: config for name in sorted(names) if (config := find(name)) is not None}
+        file = File(
+            dockerfile,
+            ignore=ignore,
+            empty_bases=selection.empty_bases,
+            platform=platform,
+            bases=bases,
+        )
+    return _reports(file, selection)
 
 
-def lint_parsed(
-    dockerfile: ast.Dockerfile, selection: Selection, *, ignore: Patterns | None = None
-) -> list[Report]:
-    """Return what is to be said about a file that was parsed."""
+def _reports(file: File, selection: Selection) -> list[Report]:
+    dockerfile = file.dockerfile
     suppressions = Suppressions(dockerfile)
-    file = File(dockerfile, ignore=ignore, empty_bases=selection.empty_bases)
     reports = []
     for active in (*selection.active, *_asked_for(suppressions, selection)):
         is_check = not active.rule.code.startswith("DL")

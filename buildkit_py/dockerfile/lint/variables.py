@@ -145,6 +145,10 @@ class _Walk:
                 values, arguments = dict(values), set(arguments)
             else:
                 values, arguments = {"PATH": DEFAULT_PATH}, set()
+                config = self.file.bases.get(self.found.images[stage.index] or "")
+                for pair in config.config.env if config else ():
+                    name, _, value = pair.partition("=")
+                    values[name] = value
             for instruction in stage.body:
                 self.step(stage, instruction, values, arguments)
             self.ends.append((values, arguments))

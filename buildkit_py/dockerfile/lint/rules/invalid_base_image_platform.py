@@ -1,14 +1,14 @@
 """A base image is for the platform that is built for.
 
 An image for another processor starts, if at all, under emulation, and the image made from it is
-labelled with a platform that its files are not for. Only images that the local store knows can be
-checked.
+labelled with a platform that its files are not for. Checked are images that the local store has,
+and only with `--resolve`.
 
 Bad (base is linux/arm64):
     FROM base
 
-Good:
-    FROM base
+Good (base is linux/arm64):
+    FROM --platform=linux/arm64 base
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ severity = Severity.WARNING
 def check(file: File) -> Iterator[Finding]:
     for stage in file.stages:
         image = file.variables.images[stage.index]
-        actual = file.base_platforms.get(image or "")
-        if actual is None or stage.parent is not None:
+        config = file.bases.get(image or "")
+        if config is None or stage.parent is not None:
             continue
+        actual = config.platform
         expected = file.platform
         asked = file.variables.platforms.get(stage.index)
         if asked is not None:

@@ -34,5 +34,7 @@ def check(file: File) -> Iterator[Finding]:
         except InputError:
             yield Finding(
                 stage.base.span,
-                f"without build arguments this is `{image}`, which names no image",
+                f"without build arguments this is `{image}`, which names no image"
+                if image
+                else "without build arguments this is empty",
             )

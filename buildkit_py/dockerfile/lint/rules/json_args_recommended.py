@@ -34,7 +34,9 @@ severity = Severity.WARNING
 
 def check(file: File) -> Iterator[Finding]:
     for stage in file.stages:
-        has_shell = stage.parent is not None and last_shell(stage.parent) is not None
+        base = file.base_config(stage)
+        has_shell = base is not None and bool(base.config.shell)
+        has_shell = has_shell or (stage.parent is not None and last_shell(stage.parent) is not None)
         for instruction in stage.body:
             if isinstance(instruction, ast.Shell):
                 has_shell = True
