@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Callable
@@ -296,11 +294,12 @@ def test_a_file_written_while_building_is_not_missed(person: Person, context: Pa
     """A record is kept only of what was quiet: here a RUN waits while the context changes."""
     (context / "Dockerfile").write_text("FROM busybox\nCOPY src /src\nRUN sleep 0.5\n")
     settle(context)
-    command = [sys.executable, "-m", "buildkit_py", "--root", str(person.root), "-t", "t"]
-    command += ["--no-cache", str(context)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as build:
-        time.sleep(0.45)
+    with person.start(person.arguments("-t", "t", "--no-cache", context)) as build:
+        assert build.stderr is not None
+        while b"] RUN" not in (line := build.stderr.readline()):
+            assert line
         (context / "src/a.txt").write_text("Q")
+        build.stderr.read()
         assert build.wait(60) == 0
 
     person.pybuild("-t", "t", context)
