@@ -56,10 +56,10 @@ LINT = Command(
 )  # fmt: skip
 
 
-class MissingFile(InputError):
-    """A path that was named cannot be read."""
+class BadFile(InputError):
+    """A path cannot be linted; others can."""
 
-    code = "lint/missing-file"
+    code = "lint/bad-file"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -106,7 +106,6 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
     from buildkit_py.cli.lint_files import discover
 
     configs = Configs(values)
-    configs.check()
     checked: list[Checked] = []
     errors: list[InputError] = []
     failing = 0
@@ -118,18 +117,20 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
     for path in paths:
         try:
             names = discover(path, configs)
-        except InputError as error:
+        except BadFile as error:
             errors.append(error)
             continue
         for name in names:
             config = configs.of(name)
             try:
                 file = check_file(name, config, values, find)
-            except InputError as error:
+            except BadFile as error:
                 errors.append(error)
                 continue
             checked.append(file)
             failing += _failing(file, config.fail_on)
+    if not checked:
+        configs.check()
     from buildkit_py.cli.paint import painter
     from buildkit_py.dockerfile.lint.formats import show
 
@@ -171,7 +172,10 @@ def check_file(
         return Checked(empty, (broken(empty, error),))
     patterns = None
     if ignored is not None:
-        patterns = Patterns.parse(Source(ignored[0], ignored[1].decode("utf-8", "replace")))
+        try:
+            patterns = Patterns.parse(Source(ignored[0], ignored[1].decode("utf-8", "replace")))
+        except InputError as error:
+            raise BadFile(error.message, at=error.at, label=error.label, hint=error.hint) from None
     platform = None
     if find is not None:
         from buildkit_py.cli.lint_bases import this_platform

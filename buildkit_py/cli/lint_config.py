@@ -106,7 +106,7 @@ class Configs:
         self._merged: dict[int, Config] = {}
 
     def check(self) -> None:
-        """Raise for a name on the command line that is none, where no file would tell."""
+        """Raise for a name on the command line that is none, when there was no file to tell."""
         if self.preset is not None or self.only or self.ignore:
             Config(self.preset, self.only, self.ignore).selection()
 

@@ -50,9 +50,9 @@ def discover(path: str, configs: Configs) -> list[str]:
     if not os.path.isdir(path):
         if os.path.exists(path):
             return [path]  # a pipe, as of a shell's <(…)
-        from buildkit_py.cli.lint import MissingFile
+        from buildkit_py.cli.lint import BadFile
 
-        raise MissingFile(f"cannot read `{path}`: no such file or directory")
+        raise BadFile(f"cannot read `{path}`: no such file or directory")
     return list(_walk(path, configs))
 
 
@@ -107,6 +107,6 @@ def ignore_text(name: str) -> tuple[str, bytes] | None:
 
 
 def _unreadable(name: str, error: OSError) -> InputError:
-    from buildkit_py.cli.lint import MissingFile
+    from buildkit_py.cli.lint import BadFile
 
-    return MissingFile(f"cannot read `{name}`: {(error.strerror or str(error)).lower()}")
+    return BadFile(f"cannot read `{name}`: {(error.strerror or str(error)).lower()}")

@@ -176,6 +176,16 @@ def test_the_ignore_file_beside_is_read(lint: Lint) -> None:
     assert lint("Dockerfile", files=own).out == ""
 
 
+def test_an_ignore_file_that_is_none_is_2_and_hides_no_other(lint: Lint) -> None:
+    files = {"a/Dockerfile": GOOD, "a/.dockerignore": "[\n", "b/Dockerfile": BAD}
+
+    done = lint(files=files)
+
+    assert done.code == 2
+    assert done.out.startswith("b/Dockerfile:1:6")
+    assert "a/.dockerignore:1:1" in done.err
+
+
 def test_a_project_has_its_configuration(lint: Lint) -> None:
     files = {
         "pybuild.toml": '[lint]\nignore = ["DL3006"]\nfail-on = "style"\nexclude = ["old/*"]\n'
