@@ -36,7 +36,7 @@ def boolean(text: str, warn: Warn) -> bool:
         instead = "true" if word in _TRUE else "false"
         warn(f"`{text}` for a boolean is not supported by YAML 1.2, please use `{instead}`")
         return word in _TRUE
-    raise ValueError(f"`{text}` is no boolean")
+    raise ValueError(f"`{text}` is no boolean" if text else "an empty text is no boolean")
 
 
 def integer(text: str, warn: Warn) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from buildkit_py.compose.discover import World
+    from buildkit_py.compose.discover import Request, World
     from buildkit_py.compose.load import Loading, Tree
     from buildkit_py.core.errors import InputError
     from buildkit_py.core.source import Span
@@ -280,3 +280,24 @@ def _labels(
         labels.update(found)
     labels.update(service.get("labels", {}))
     return labels
+
+
+def prepare(
+    request: Request, loading: Loading, names: Sequence[str] = (), *, all_resources: bool = False
+) -> Project:
+    """Return a project ready to be run: checked, selected, with all its variables.
+
+    names: services to keep, with what they depend on; all of them when there are none
+    Raises ComposeError, or InputErrors of several. `typed.typed` makes the engine's model of it.
+    """
+    from buildkit_py.compose.consistency import check, container_names
+    from buildkit_py.compose.load import load
+
+    project = bound(load(request, loading), loading)
+    stop_at(check(project))
+    select(project, names)
+    if not all_resources:
+        prune(project)
+    resolve(project, loading.world, loading.warn)
+    stop_at(container_names(project))
+    return project

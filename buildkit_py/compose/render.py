@@ -74,9 +74,10 @@ def _part(part: dict[str, Any], shape: str, *, for_json: bool) -> dict[str, Any]
             value = _shaped(part[key], kind, for_json=for_json)
             if kind == "opt-out" and value is True:
                 continue
-            out[key] = value
-        elif for_json and shape != "watch" and _is_always_there(kind):
-            out[key] = None if kind == "command" else {}
+            # Go's structs of these two have no names for JSON.
+            out[key.capitalize() if for_json and shape in ("rate", "weight") else key] = value
+        elif for_json and _is_always_there(kind):
+            out[key] = None if kind == "command" else _part({}, kind[1:], for_json=True)
     if not for_json:
         others = part.keys() - SHAPES[shape].keys()
         out.update({key: without_shape(part[key]) for key in sorted(others, key=natural)})
