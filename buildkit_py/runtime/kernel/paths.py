@@ -190,11 +190,14 @@ def open_directory_beneath(
 
 
 def _own(name: str, parent_fd: int, mode: int, uid: int, gid: int) -> None:
-    """Give a directory just made its owner and mode, by descriptor."""
+    """Give a directory just made its owner and mode, by descriptor.
+
+    In a directory with the set-group-ID bit it has that bit too: inode(7), S_ISGID.
+    """
     fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
     try:
         if (uid, gid) != (os.geteuid(), os.getegid()):
             os.fchown(fd, uid, gid)
-        os.fchmod(fd, mode)
+        os.fchmod(fd, mode | (os.fstat(fd).st_mode & stat.S_ISGID))
     finally:
         os.close(fd)

@@ -139,6 +139,14 @@ def test_directories_are_made_with_their_parents(how: str, root: tuple[int, Path
         paths.make_directories_beneath(root[0], "loop/x", 0o755, uid, gid)
 
 
+def test_new_directories_inherit_the_set_group_id_bit(how: str, root: tuple[int, Path]) -> None:
+    (root[1] / "a").chmod(0o2755)
+
+    paths.make_directories_beneath(root[0], "a/new/deep", 0o750, os.getuid(), os.getgid())
+
+    assert (root[1] / "a/new/deep").stat().st_mode & 0o7777 == 0o2750
+
+
 WORDS = st.lists(
     st.sampled_from(["a", "b", "..", ".", "file", "absolute", "chain", "escape", "climb", "loop"]),
     max_size=6,
