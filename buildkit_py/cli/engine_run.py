@@ -27,11 +27,38 @@ if TYPE_CHECKING:
     from buildkit_py.oci.reference import Reference
     from buildkit_py.runtime.spec import Limits
 
+LASTING = (
+    Option("--cap-add", "list", "Add a capability, or ALL", metavar="NAME"),
+    Option("--cap-drop", "list", "Take a capability away, or ALL", metavar="NAME"),
+    Option("--group-add", "list", "Add a group", metavar="NAME|GID"),
+    Option("--health-cmd", "text", "Check the health with a shell command", metavar="COMMAND"),
+    Option("--health-interval", "text", "Time between checks (30s)", metavar="DURATION"),
+    Option("--health-retries", "number", "Failures before it is unhealthy (3)", metavar="NUMBER"),
+    Option("--health-start-interval", "text", "Time between checks at the start (5s)",
+           metavar="DURATION"),
+    Option("--health-start-period", "text", "Time in which failures do not count",
+           metavar="DURATION"),
+    Option("--health-timeout", "text", "Time that a check may take (30s)", metavar="DURATION"),
+    Option("--init", "flag", "Let a first process of ours reap orphans and hand signals on"),
+    Option("--ip", "text", "Address in its network", metavar="IP"),
+    Option("--net-alias --network-alias", "list", "Further name in its network", metavar="NAME"),
+    Option("--no-healthcheck", "flag", "Leave the image's health check away"),
+    Option("--restart", "text", "no, always, unless-stopped or on-failure[:MOST]",
+           metavar="POLICY"),
+    Option("--stop-signal", "text", "Signal that stops it", metavar="NAME"),
+    Option("--stop-timeout", "text", "Seconds before it is killed (10)", metavar="SECONDS"),
+    Option("--sysctl", "list", "Set a kernel parameter of its own", metavar="NAME=VALUE"),
+)  # fmt: skip
+"""Options of containers that last; without `-d` they are refused."""
+
 RUN = Command(
     "pyengine run",
     "Run a program in a new container of an image, in the foreground, and exit as it exits."
-    " What it writes to its root file system is gone afterwards, with or without --rm.",
+    " What it writes to its root file system is gone afterwards, with or without --rm."
+    " With -d it lasts: `pyengine ps`, `logs`, `stop`, `rm`.",
     (
+        *LASTING,
+        Option("-d --detach", "flag", "Let it run on its own, and print its id"),
         Option("--add-host", "list", "Add a line to /etc/hosts", metavar="NAME:IP"),
         Option("--cpus", "text", "Number of processors", metavar="NUMBER"),
         Option("--entrypoint", "text", "Program instead of the image's ENTRYPOINT",
@@ -53,7 +80,7 @@ RUN = Command(
         Option("-p --publish", "list", "Publish a port", metavar="[[IP:]HOST:]PORT[/udp]"),
         Option("--pull", "text", "missing, always or never", metavar="WHEN", default="missing"),
         Option("--read-only", "flag", "Root file system that cannot be written"),
-        Option("--rm", "flag", "Nothing to do: it is always removed at its end"),
+        Option("--rm", "flag", "Remove it at its end; without -d it always is"),
         ROOT,
         Option("--shm-size", "text", "Size of /dev/shm", metavar="SIZE"),
         Option("--tmpfs", "list", "Mount a tmpfs", metavar="PATH[:OPTION,...]"),
@@ -68,21 +95,21 @@ RUN = Command(
     options_first=True,
     unsupported=(
         "-a", "--annotation", "--attach", "--blkio-weight", "--blkio-weight-device", "-c",
-        "--cap-add", "--cap-drop", "--cgroup-parent", "--cgroupns", "--cidfile", "--cpu-count",
+        "--cgroup-parent", "--cgroupns", "--cidfile", "--cpu-count",
         "--cpu-percent", "--cpu-period", "--cpu-quota", "--cpu-rt-period", "--cpu-rt-runtime",
-        "--cpu-shares", "--cpuset-cpus", "--cpuset-mems", "-d", "--detach", "--detach-keys",
+        "--cpu-shares", "--cpuset-cpus", "--cpuset-mems", "--detach-keys",
         "--device", "--device-cgroup-rule", "--device-read-bps", "--device-read-iops",
         "--device-write-bps", "--device-write-iops", "--disable-content-trust", "--dns",
-        "--dns-option", "--dns-search", "--domainname", "--expose", "--gpus", "--group-add",
-        "--health-cmd", "--health-interval", "--health-retries", "--health-start-interval",
-        "--health-start-period", "--health-timeout", "--init", "--io-maxbandwidth", "--io-maxiops",
-        "--ip", "--ip6", "--ipc", "--isolation", "--label-file", "--link", "--link-local-ip",
+        "--dns-option", "--dns-search", "--domainname", "--expose", "--gpus",
+
+        "--io-maxbandwidth", "--io-maxiops",
+        "--ip6", "--ipc", "--isolation", "--label-file", "--link", "--link-local-ip",
         "--log-driver", "--log-opt", "--mac-address", "--memory-reservation",
-        "--memory-swappiness", "--mount", "--net-alias", "--net-rate", "--network-alias",
-        "--no-healthcheck", "--on-unhealthy", "--oom-kill-disable", "--oom-score-adj", "-P",
-        "--pid", "--privileged", "--publish-all", "--publish-mode", "-q", "--quiet", "--restart",
-        "--runtime", "--security-opt", "--sig-proxy", "--stop-signal", "--stop-timeout",
-        "--storage-opt", "--sysctl", "--userns", "--uts", "--volume-driver", "--volumes-from",
+        "--memory-swappiness", "--mount", "--net-rate",
+        "--on-unhealthy", "--oom-kill-disable", "--oom-score-adj", "-P",
+        "--pid", "--privileged", "--publish-all", "--publish-mode", "-q", "--quiet",
+        "--runtime", "--security-opt", "--sig-proxy",
+        "--storage-opt", "--userns", "--uts", "--volume-driver", "--volumes-from",
     ),
 )  # fmt: skip
 
@@ -92,6 +119,14 @@ def run_run(argv: Sequence[str]) -> int:
     values, arguments = read(RUN, argv)
     if not arguments:
         raise wrong_arguments(RUN, "needs an image")
+    if values["detach"]:
+        from buildkit_py.cli.engine_create import run_detached
+
+        return run_detached(values, arguments)
+    if any(values[each.name] != each.default for each in LASTING):
+        from buildkit_py.cli.engine_create import refuse_lasting
+
+        refuse_lasting(values)
     if values["tty"] and values["interactive"] and not os.isatty(0):
         # docker's client says just this, with 1 and not 125.
         print("the input device is not a TTY", file=sys.stderr)

@@ -14,16 +14,26 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 COMMANDS = {
+    "create": "Make a container that does not run yet",
     "images": "List images",
     "import": "Make an image of a tar of a root file system",
+    "kill": "Send a signal to containers",
+    "logs": "Show what a container wrote",
+    "ps": "List containers",
     "pull": "Get an image from its registry",
+    "restart": "Stop containers and start them again",
+    "rm": "Remove containers",
     "rmi": "Remove images",
-    "run": "Run a program in a new container, in the foreground",
+    "run": "Run a program in a new container, in the foreground or on its own",
+    "start": "Start containers",
+    "stop": "Stop containers",
+    "wait": "Wait until containers end",
 }
+CONTAINERS = ("kill", "logs", "ps", "restart", "rm", "start", "stop", "wait")
 LATER = (
-    "attach commit cp create diff events exec export history image info inspect kill load login"
-    " logout logs network pause port prune ps push registry rename restart rm save search serve"
-    " start stats stop system tag top unpause update version volume wait"
+    "attach commit cp diff events exec export history image info inspect load login"
+    " logout network pause port prune push registry rename save search serve"
+    " stats system tag top unpause update version volume "
 ).split()
 
 HELP = """\
@@ -91,7 +101,7 @@ def _guarded(name: str, argv: list[str]) -> int:
         return 0
     except BuildkitError as error:
         code = common.report(error)
-        return {"run": 125, "rmi": 1}.get(name, code)
+        return {"create": 1, "run": 125, "rmi": 1}.get(name, code)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
@@ -111,6 +121,14 @@ def _command(name: str) -> tuple[Command, Callable[[Sequence[str]], int]]:
         from buildkit_py.cli.engine_run import COMMANDS as run
 
         return run[name]
+    if name == "create":
+        from buildkit_py.cli.engine_create import COMMANDS as create
+
+        return create[name]
+    if name in CONTAINERS:
+        from buildkit_py.cli.engine_containers import COMMANDS as containers
+
+        return containers[name]
     from buildkit_py.cli.engine_images import COMMANDS as images
 
     return images[name]

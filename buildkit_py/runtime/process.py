@@ -130,6 +130,11 @@ class Process:
         return self._exit
 
     @property
+    def message(self) -> str:
+        """Why the program could not be run, "" where it could, or as long as that is open."""
+        return self._message
+
+    @property
     def failure(self) -> BuildkitError | None:
         """Why it could not be set up, or what befell it."""
         return self._failure
@@ -158,7 +163,10 @@ class Process:
 
     def _receive(self) -> None:
         data, fds = receive(self._channel, 1)
-        kind, body = data[:1], data[1:]
+        self.take(data[:1], data[1:], fds)
+
+    def take(self, kind: bytes, body: bytes, fds: list[int]) -> None:
+        """Take in what was said on the channel; see init.py for the kinds."""
         match kind:
             case init.READY:
                 self._ready = True

@@ -97,12 +97,13 @@ class Zygote:
             chosen = plan(container, self.host, stubs=lower)
             channel = self._ask(("create", chosen, container.limits), (stdin, stdout, stderr))
             try:
-                warnings: list[str] = []
+                # The child may be quicker with its first words than the zygote with its own.
+                early: list[tuple[bytes, bytes]] = []
                 while True:
                     kind, body, fds = self._answer(channel)
-                    if kind != init.NOTE:
+                    if kind == init.STARTED:
                         break
-                    warnings.append(body.decode())
+                    early.append((kind, body))
             except BaseException:
                 channel.close()
                 raise
@@ -127,7 +128,8 @@ class Zygote:
             cleanup=cleanup,
             lost=self._lost,
         )
-        process.warnings += warnings
+        for kind, said in early:
+            process.take(kind, said, [])
         return process
 
     def execute(

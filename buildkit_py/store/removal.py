@@ -82,7 +82,7 @@ def remove_unused_layers(store: Store, chains: tuple[Digest, ...]) -> list[Diges
         for record in store.images.list():
             wanted.update(_chains(store, record))
         snapshots = store.snapshots
-        parents: dict[SnapshotId, int] = {}
+        parents: dict[SnapshotId, int] = dict.fromkeys(snapshots.kept_parents(), 1)
         for id in snapshots.list():
             parent = snapshots.parent(id)
             if parent is not None:

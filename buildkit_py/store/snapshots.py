@@ -125,6 +125,22 @@ class Active:
                     raise
                 self.id = new_id()
 
+    def keep(self, path: str) -> None:
+        """Move it out of the session to `path`, ROOT/containers/ID/layer, where it stays.
+
+        What it stands on is not pruned while it is there. It must not be mounted; afterwards it
+        is in `path`/fs, with overlay's scratch directory in `path`/work.
+        """
+        if self.parent is not None:
+            with open(os.path.join(self.directory, "parent"), "x", encoding="ascii") as file:
+                file.write(self.parent)
+        if self.work:
+            # A volatile mount leaves a mark in there, and the kernel then refuses all others: it
+            # cannot know that no crash came in between. We do.
+            remove_tree(self.work)
+            os.mkdir(self.work, 0o700)
+        os.rename(self.directory, path)
+
     def discard(self) -> None:
         """Throw the snapshot away; what was committed already is not touched."""
         remove_tree(self.directory)
@@ -323,8 +339,22 @@ class Snapshots:
         self._stacks.pop(id, None)
         remove_tree(doomed)
 
+    def kept_parents(self) -> set[SnapshotId]:
+        """Return the snapshots that writable layers of containers stand on (see `Active.keep`)."""
+        found = set()
+        base = os.path.join(self.session.root, "containers")
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(base):
+                with contextlib.suppress(FileNotFoundError):
+                    path = os.path.join(base, name, "layer", "parent")
+                    with open(path, encoding="ascii") as file:
+                        found.add(SnapshotId(file.read()))
+        return found
+
     def prune(self, keep: Iterable[SnapshotId]) -> tuple[SnapshotId, ...]:
-        """Remove all snapshots but those of `keep` and what they stand on; return them.
+        """Remove all snapshots but those of `keep`, of containers, and what they stand on.
+
+        Returns those that were removed.
 
         Does nothing while another session uses the store: it may be building on any of them.
         """
@@ -332,7 +362,7 @@ class Snapshots:
             if not alone:
                 return ()
             wanted: set[str] = set()
-            for id in keep:
+            for id in {*keep, *self.kept_parents()}:
                 current: SnapshotId | None = id
                 while current is not None and current not in wanted:
                     try:

@@ -118,6 +118,18 @@ def resolv_conf(host: Resolver, *, forwarder: str = "") -> tuple[str, list[str]]
     return "\n".join(lines) + "\n", notices
 
 
+def inner_resolv_conf(host: Resolver, address: str) -> str:
+    """Return the text of a resolv.conf that leads to a nameserver of ours, as docker writes it."""
+    lines = [f"nameserver {address}"]
+    if host.search:
+        lines.append(f"search {host.search}")
+    options = host.options.split()
+    if not any(each.startswith("ndots:") for each in options):
+        options.append("ndots:0")
+    lines.append(f"options {' '.join(options)}")
+    return "\n".join(lines) + "\n"
+
+
 def hosts(
     *,
     address: str = "",

@@ -1,0 +1,375 @@
+"""The engine as a library: containers, networks and volumes of a state root, by group.
+
+    engine = Engine.open(root, run_dir, host=host)
+    with engine.project("shop") as project:
+        project.ensure_network("shop_default", labels={...})
+        spec = project.create(ContainerRequest("nginx", platform, name="shop-web-1", ...))
+        project.start(spec.id)
+        ...
+        for known in engine.containers({"com.docker.compose.project": "shop"}):
+            print(known.spec.name, known.state.status)
+
+Looking is done straight in the directories and needs nobody. What changes a running container
+goes through its group's supervisor, which `start` makes where none runs. `host` is what
+`userns.enter` gave this process, early, in its only thread; without it nothing can be created or
+removed. All methods may be called from several threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from buildkit_py.core.errors import Bug, BuildkitError, HostError
+from buildkit_py.engine import containers, network_records, volume_records
+from buildkit_py.engine.connection import Connection, SupervisorGone, connect, connect_or_start
+from buildkit_py.engine.containers import ContainerRequest, ContainerSpec, Known
+from buildkit_py.engine.logs import Line, follow, read_log
+from buildkit_py.engine.network_records import NetworkRecord
+from buildkit_py.engine.volume_records import Volume
+from buildkit_py.oci.reference import Reference
+from buildkit_py.runtime.host import Host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.store.store import Store
+
+
+class ContainerIsRunning(HostError):
+    """A container that runs is removed by force only."""
+
+    code = "engine/container-is-running"
+
+
+class Engine:
+    """The engine's nouns in one state root."""
+
+    def __init__(self, root: str, run_dir: str, host: Host | None) -> None:
+        self.root = root
+        self.run_dir = run_dir
+        self._host = host
+        self._store: Store | None = None
+
+    @classmethod
+    def open(cls, root: str, run_dir: str, *, host: Host | None = None) -> Engine:
+        """Open a state root. Close it, or use it in a `with`, where it creates or removes."""
+        return cls(root, run_dir, host)
+
+    @property
+    def host(self) -> Host:
+        if self._host is None:
+            raise Bug("the engine was opened to look only")
+        return self._host
+
+    @property
+    def store(self) -> Store:
+        """The store, opened at its first use."""
+        if self._store is None:
+            from buildkit_py.store.store import Store
+
+            host = self.host
+            self._store = Store.open(
+                self.root, overlay=host.overlay or "copy", single_id=host.ids == "single"
+            )
+        return self._store
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Looking
+
+    def containers(self, labels: Mapping[str, str | None] | None = None) -> list[Known]:
+        """Return all containers that have the labels, the newest first. None is any value."""
+        wanted = labels or {}
+        found = [
+            known
+            for known in containers.all_of(self.root)
+            if all(
+                key in known.spec.labels and value in (None, known.spec.labels[key])
+                for key, value in wanted.items()
+            )
+        ]
+        return sorted(found, key=lambda known: known.spec.created, reverse=True)
+
+    def find(self, text: str) -> Known:
+        """Return the container of a name or id. Raises UnknownContainer, AmbiguousContainer."""
+        return containers.find(self.root, text)
+
+    def networks(self) -> list[NetworkRecord]:
+        return network_records.list_networks(self.root)
+
+    def volumes(self) -> list[Volume]:
+        return volume_records.list_volumes(self.root)
+
+    def logs(self, known: Known, *, tail: int | None = None, go_on: bool = False) -> Iterator[Line]:
+        """Give the lines of a container's log; with go_on also those to come, until its end."""
+        if not go_on:
+            yield from read_log(known.directory, tail=tail)
+            return
+        connection = connect(self.root, self.run_dir, known.spec.group)
+        if connection is None:
+            yield from read_log(known.directory, tail=tail)
+            return
+        with connection:
+            connection.send("follow", id=known.spec.id)
+            yield from follow(known.directory, connection.answers(), tail=tail)
+
+    # Changing
+
+    def project(self, name: str) -> Group:
+        """Return a project: a group of containers with one supervisor."""
+        return Group(self, name)
+
+    def group_of(self, known: Known) -> Group:
+        return Group(self, known.spec.group)
+
+    def create(
+        self,
+        request: ContainerRequest,
+        *,
+        group: str | None = None,
+        on_pull: Callable[[Reference], None] = lambda reference: None,
+        progress: Any = None,
+    ) -> ContainerSpec:
+        """Make a container that does not run yet. group: None is one of its own."""
+        from buildkit_py.engine.create import create
+
+        for use in request.networks:
+            record = network_records.find(self.root, use.name)
+            if group is None:
+                group = record.owner
+            elif record.owner != group:
+                raise network_records.ForeignNetwork(
+                    f"the network `{use.name}` belongs to `{record.owner}`, and containers of"
+                    f" `{group}` cannot join it yet"
+                )
+        return create(
+            request, store=self.store, host=self.host, group=group, on_pull=on_pull,
+            progress=progress,
+        )  # fmt: skip
+
+    def start(self, known: Known) -> None:
+        with self.group_of(known) as group:
+            group.start(known.spec.id)
+
+    def stop(self, known: Known, *, seconds: float | None = None, number: int = 0) -> int:
+        """Stop a container and return its exit code. seconds, number: None and 0 are its own."""
+        return self.group_of(known).stop(known.spec.id, seconds=seconds, number=number)
+
+    def kill(self, known: Known, number: int) -> None:
+        self.group_of(known).kill(known.spec.id, number)
+
+    def wait(self, known: Known) -> int:
+        """Wait until a container runs no more, and return its exit code."""
+        return self.group_of(known).wait(known.spec.id)
+
+    def remove(self, known: Known, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container; one that runs by force. Raises ContainerIsRunning."""
+        self.group_of(known).remove(known.spec.id, force=force, volumes=volumes)
+
+    def create_network(
+        self,
+        name: str,
+        *,
+        owner: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        internal: bool = False,
+        subnet: str = "",
+        gateway: str = "",
+    ) -> NetworkRecord:
+        """Remember a network. owner: the project that it belongs to; None is none."""
+        return network_records.create(
+            self.root, name, owner=owner, labels=labels, internal=internal, subnet=subnet,
+            gateway=gateway,
+        )  # fmt: skip
+
+    def remove_network(self, text: str) -> NetworkRecord:
+        """Forget a network. Raises UnknownNetwork, NetworkInUse."""
+        record = network_records.find(self.root, text)
+        network_records.remove(self.root, record)
+        connection = connect(self.root, self.run_dir, record.owner)
+        if connection is not None:
+            with connection:
+                connection.ask("remove-network", name=record.name)
+        return record
+
+    def ensure_volume(self, name: str, labels: Mapping[str, str] | None = None) -> Volume:
+        return volume_records.ensure(self.store, name, labels=labels)
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume. Raises UnknownVolume, VolumeInUse."""
+        volume_records.remove(self.store, name)
+
+
+class Group:
+    """A group of containers and its supervisor: a project, or a single container.
+
+    In a `with` the supervisor stays from the first request that needs one, whether containers
+    run or not.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine = engine
+        self.name = name
+        self._held: Connection | None = None
+        self._holds = False
+
+    def __enter__(self) -> Group:
+        self._holds = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._holds = False
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def create(
+        self, request: ContainerRequest, *, on_pull: Callable[[Reference], None] | None = None
+    ) -> ContainerSpec:
+        """Make a container of this project that does not run yet."""
+        return self.engine.create(
+            request, group=self.name, on_pull=on_pull or (lambda reference: None)
+        )
+
+    def ensure_network(
+        self, name: str, *, labels: Mapping[str, str] | None = None, internal: bool = False,
+        subnet: str = "", gateway: str = "",
+    ) -> NetworkRecord:  # fmt: skip
+        """Return a network of this project; remembered where it is missing."""
+        for record in self.engine.networks():
+            if record.name == name:
+                return record
+        return self.engine.create_network(
+            name, owner=self.name, labels=labels, internal=internal, subnet=subnet,
+            gateway=gateway,
+        )  # fmt: skip
+
+    def start(self, id: str) -> None:
+        """Start a container, and return when its program runs.
+
+        Raises what prevents it; CannotStart (engine/cannot-start) for a program that cannot be.
+        """
+        if self._holds and self._held is None:
+            held = self._connect_or_start()
+            held.ask("hold")
+            self._held = held
+        with self._connect_or_start() as connection:
+            connection.ask("start", id=id)
+
+    def stop(self, id: str, *, seconds: float | None = None, number: int = 0) -> int:
+        """Stop a container, and return its exit code when it is gone."""
+        return self._until_ended(id, "stop", seconds=seconds, signal=number)
+
+    def kill(self, id: str, number: int) -> None:
+        connection = self._connect()
+        if connection is None:
+            raise containers.NotRunning(id)
+        with connection:
+            connection.ask("kill", id=id, signal=number)
+
+    def restart(self, id: str, *, seconds: float | None = None) -> None:
+        self.stop(id, seconds=seconds)
+        self.start(id)
+
+    def wait(self, id: str) -> int:
+        """Wait until a container runs no more and is not started again; return its exit code."""
+        return self._until_ended(id, "wait")
+
+    def _until_ended(self, id: str, do: str, **values: Any) -> int:
+        connection = self._connect()
+        if connection is not None:
+            with connection, contextlib.suppress(SupervisorGone):
+                return int(connection.ask(do, id=id, **values)["code"])
+        return self._known(id).state.exit_code
+
+    def remove(self, id: str, *, force: bool = False, volumes: bool = False) -> None:
+        """Remove a container. force: kill it first; volumes: also those without a name.
+
+        Raises ContainerIsRunning.
+        """
+        from buildkit_py.engine.remove import remove_directory
+
+        known = self._known(id)
+        if known.running:
+            if not force:
+                raise ContainerIsRunning(
+                    f'cannot remove container "{known.spec.name}": container is running: stop'
+                    " the container before removing or force remove"
+                )
+            with contextlib.suppress(BuildkitError):
+                self.stop(id, seconds=0, number=9)
+        connection = self._connect()
+        if connection is not None:
+            with connection, contextlib.suppress(SupervisorGone):
+                connection.ask("forget", id=id)
+        # Opening the store sweeps what others left; and the names are its.
+        assert self.engine.store is not None
+        remove_directory(self.engine.root, known.spec, with_volumes=volumes)
+
+    def execute(
+        self,
+        id: str,
+        args: Sequence[str],
+        fds: tuple[int, int, int],
+        *,
+        env: Sequence[str] = (),
+        cwd: str = "",
+        user: str | None = None,
+        terminal: bool = False,
+        detach: bool = False,
+    ) -> Connection:
+        """Start a further program in a container; the answers on the connection tell of it.
+
+        fds: become its standard streams. The first answer has `pid`, and a descriptor of its
+        terminal where it has one; the last has `code` and `message`. Raises NotRunning.
+        """
+        connection = self._connect()
+        if connection is None:
+            raise containers.NotRunning(id)
+        connection.send(
+            "execute", fds, id=id, args=list(args), env=list(env), cwd=cwd, user=user,
+            terminal=terminal, detach=detach,
+        )  # fmt: skip
+        return connection
+
+    def events(self) -> Connection | None:
+        """Return a connection whose answers are events, None where no supervisor runs."""
+        connection = self._connect()
+        if connection is not None:
+            connection.send("events")
+        return connection
+
+    def _known(self, id: str) -> Known:
+        try:
+            return containers.observe(containers.directory_of(self.engine.root, id))
+        except FileNotFoundError:
+            raise containers.UnknownContainer(id) from None
+
+    def _connect(self) -> Connection | None:
+        return connect(self.engine.root, self.engine.run_dir, self.name)
+
+    def _connect_or_start(self) -> Connection:
+        os.makedirs(self.engine.root, mode=0o700, exist_ok=True)
+        return connect_or_start(self.engine.root, self.engine.run_dir, self.name)

@@ -1,0 +1,50 @@
+"""Taking a container's directory away, so that a crash half-way leaves nothing in the way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from buildkit_py.core.files import Lock
+from buildkit_py.engine import containers
+from buildkit_py.engine.containers import ContainerSpec
+from buildkit_py.engine.events import path_of
+from buildkit_py.store.trees import remove_tree
+
+
+def remove_directory(root: str, spec: ContainerSpec, *, with_volumes: bool) -> None:
+    """Remove a container that does not run, its name, and with its anonymous volumes or without.
+
+    The directory is moved among the unfinished things first: from then on it is gone for everybody,
+    and what a crash leaves of it is swept by the next session.
+    """
+    doomed = os.path.join(root, "tmp", f"gone-{spec.id}")
+    own = Lock(os.path.join(doomed, "lock"))
+    with Lock(os.path.join(root, "locks", "sessions")):
+        # A directory in there whose lock nobody holds is swept.
+        os.makedirs(doomed, mode=0o700, exist_ok=True)
+        own.acquire()
+    try:
+        with Lock(os.path.join(root, "locks", "containers")):
+            link = os.path.join(root, "names", spec.name)
+            with contextlib.suppress(OSError):
+                if os.path.basename(os.readlink(link)) == spec.id:
+                    os.unlink(link)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(containers.directory_of(root, spec.id), os.path.join(doomed, "container"))
+        for name in spec.anonymous if with_volumes else ():
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(os.path.join(root, "volumes", name), os.path.join(doomed, name))
+        if spec.group == spec.id:
+            # Its group was its own.
+            for path in (path_of(root, spec.group), f"{path_of(root, spec.group)}.1"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        for name in os.listdir(doomed):
+            if name != "lock":
+                remove_tree(os.path.join(doomed, name))
+        with Lock(os.path.join(root, "locks", "sessions")):
+            os.unlink(os.path.join(doomed, "lock"))
+            os.rmdir(doomed)
+    finally:
+        own.release()

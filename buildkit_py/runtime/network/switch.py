@@ -1,0 +1,349 @@
+"""The networks of one group of containers: bridges in one namespace, behind one uplink.
+
+As `network.py` has it for a build, all of it lives in a network namespace that only descriptors
+of this process keep alive, so nothing is left after SIGKILL. Here there is a bridge for each
+network, each with a subnet of its own, and what passes between them, to the world and to this
+namespace itself is decided by one table, which is made anew, in one transaction, with every
+network that comes or goes:
+
+    forward      answers; from a bridge to the uplink, unless its network is internal; nothing else
+    input        answers; pings of gateways. A container has no business in here: what is
+                 published is reached through the host
+    postrouting  what leaves by the uplink has the uplink's address
+
+Subnets are never seen by the host, so two groups may have the same one. This process never enters
+the namespace: it holds netlink sockets that were opened there. One thread.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from ipaddress import IPv4Address, IPv4Network
+from types import TracebackType
+
+from buildkit_py.core.data import dataclass, field
+from buildkit_py.core.dirs import ensure_private
+from buildkit_py.core.errors import HostError, InputError
+from buildkit_py.runtime.kernel import netlink, nfnetlink
+from buildkit_py.runtime.network import resolve, subnets
+from buildkit_py.runtime.network.helper import Helper
+from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
+from buildkit_py.runtime.network.nat import Nat, host_networks
+from buildkit_py.runtime.network.network import UPLINK, Host
+from buildkit_py.runtime.network.uplink import LINK_PREFIX, Uplink, Zygote
+from buildkit_py.runtime.spec import Interface
+
+_ICMP = 1
+_SUBNET_BITS = 16  # the largest subnet whose addresses are listed
+_ACCEPT = nfnetlink.verdict(nfnetlink.NF_ACCEPT)
+_DROP = nfnetlink.verdict(nfnetlink.NF_DROP)
+
+
+class BadSubnet(InputError):
+    """A subnet, gateway or address that was asked for cannot be."""
+
+    code = "network/bad-subnet"
+
+
+class AddressTaken(InputError):
+    code = "network/address-taken"
+
+
+@dataclass(slots=True)
+class _Bridge:
+    """One network.
+
+    free: addresses that nobody has, the one that was free for the longest first
+    """
+
+    link: str
+    index: int
+    network: IPv4Network
+    gateway: str
+    internal: bool
+    free: deque[str] = field(default_factory=deque)
+
+
+class Switch:
+    """The networks of one group of containers; made when the first one is added.
+
+    notices: what people should know, after the first `add`
+    """
+
+    def __init__(self, host: Host, zygote: Zygote, *, run_dir: str) -> None:
+        self._host = host
+        self._zygote = zygote
+        self._run_dir = run_dir
+        self._bridges: dict[str, _Bridge] = {}
+        self._made = 0
+        self._plugged = 0
+        self.netns_fd = -1
+        self.notices: list[str] = []
+        self._kernel: netlink.Netlink | None = None
+        self._tables: nfnetlink.Nftables | None = None
+        self._uplink: Uplink | None = None
+        self._avoid: list[IPv4Network] = []
+
+    @property
+    def host_address(self) -> str:
+        """The address under which containers reach this host, "" where they cannot."""
+        return self._uplink.host_address if self._uplink else ""
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._bridges
+
+    def gateway(self, name: str) -> str:
+        return self._bridges[name].gateway
+
+    def subnet(self, name: str) -> str:
+        return str(self._bridges[name].network)
+
+    def is_internal(self, name: str) -> bool:
+        return self._bridges[name].internal
+
+    def add(
+        self, name: str, *, internal: bool = False, subnet: str = "", gateway: str = ""
+    ) -> None:
+        """Make a network; one that is there already stays as it is.
+
+        internal: without a way out
+        subnet, gateway: "" are chosen, apart from what the host routes
+        Raises NetworkUnavailable, NoSubnet, BadSubnet, NetlinkError.
+        """
+        if name in self._bridges:
+            return
+        if self._kernel is None:
+            try:
+                self._open()
+            except BaseException:
+                self.close()
+                raise
+        assert self._kernel is not None
+        assert self._uplink is not None
+        network = self._choose(subnet)
+        chosen = self._gateway(network, gateway)
+        self._made += 1
+        link = f"net{self._made}"
+        self._kernel.run(netlink.add_bridge(link, mtu=self._uplink.mtu, mac=subnets.mac_of(chosen)))
+        index = self._kernel.link(link).index
+        self._kernel.run(
+            netlink.without_ipv6(index, what=link),
+            netlink.change_link(index, what=link, up=True, forwarding=True),
+            netlink.add_address(index, chosen, network.prefixlen, what=link),
+        )
+        bridge = _Bridge(link, index, network, chosen, internal)
+        last = min(network.num_addresses - 1, 1 << _SUBNET_BITS)
+        addresses = (str(network.network_address + number) for number in range(1, last))
+        bridge.free.extend(each for each in addresses if each != chosen)
+        self._bridges[name] = bridge
+        self._write_table()
+
+    def reserve(
+        self, name: str, *, interface: str = "eth0", address: str = "", leads_out: bool = True
+    ) -> Interface:
+        """Return the interface of a container that joins a network.
+
+        interface: what it is called in there; address: "" is chosen
+        leads_out: it has the container's default route, if its network has a way out
+        Raises HostError when all addresses are in use, AddressTaken, BadSubnet.
+        """
+        assert self._uplink is not None
+        bridge = self._bridges[name]
+        if address:
+            if not _is_in(address, bridge.network):
+                raise BadSubnet(f"the address `{address}` is not in {bridge.network} of `{name}`")
+            if address not in bridge.free:
+                raise AddressTaken(f"the address `{address}` of `{name}` is in use")
+            bridge.free.remove(address)
+        elif not bridge.free:
+            raise HostError(
+                f"all addresses of {bridge.network} are in use", code="network/addresses-exhausted"
+            )
+        else:
+            address = bridge.free.popleft()
+        gateway = bridge.gateway if leads_out and not bridge.internal else ""
+        return Interface(
+            address, bridge.network.prefixlen, gateway, interface, mtu=self._uplink.mtu
+        )
+
+    def plug(self, name: str, interface: Interface, netns_fd: int) -> None:
+        """Put the interface into a container's namespace, still down. Raises NetlinkError."""
+        assert self._kernel is not None
+        self._plugged += 1
+        # A name of its own each time: the kernel removes an old pair later than we do.
+        self._kernel.run(
+            netlink.add_veth(
+                f"port{self._plugged}",
+                interface.name,
+                peer_netns_fd=netns_fd,
+                mtu=interface.mtu,
+                master=self._bridges[name].index,
+                up=True,
+                peer_mac=subnets.mac_of(interface.address),
+            )
+        )
+
+    def release(self, name: str, interface: Interface) -> None:
+        """Give the address back; the link went with the container's namespace."""
+        bridge = self._bridges.get(name)
+        if bridge is not None:
+            bridge.free.append(interface.address)
+
+    def remove(self, name: str) -> None:
+        """Remove a network in which no container is any more."""
+        bridge = self._bridges.pop(name)
+        assert self._kernel is not None
+        self._kernel.run(netlink.delete_link(bridge.index, what=bridge.link))
+        self._write_table()
+
+    def close(self) -> None:
+        """Remove everything. Safe to call twice."""
+        uplink, self._uplink = self._uplink, None
+        kernel, self._kernel = self._kernel, None
+        tables, self._tables = self._tables, None
+        self._bridges.clear()
+        try:
+            if uplink is not None:
+                uplink.close()
+        finally:
+            if kernel is not None:
+                kernel.close()
+            if tables is not None:
+                tables.close()
+            if self.netns_fd >= 0:
+                os.close(self.netns_fd)
+                self.netns_fd = -1
+
+    def __enter__(self) -> Switch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        """Make the namespace and its uplink."""
+        ensure_private(self._run_dir)
+        kinds = (socket.NETLINK_ROUTE, nfnetlink.NETLINK_NETFILTER, socket.NETLINK_ROUTE)
+        specs = [(int(socket.AF_NETLINK), int(socket.SOCK_RAW), kind) for kind in kinds]
+        self.netns_fd, made = self._zygote.new_network_namespace(specs)
+        for_links, for_tables, for_events = (socket.socket(fileno=fd) for fd in made)
+        self._kernel = netlink.Netlink(for_links)
+        self._tables = nfnetlink.Nftables(for_tables)
+        resolver = resolve.host_resolver()
+        servers = resolve.reachable(resolver.nameservers)
+        subnet: subnets.Subnet
+        if self._host.rootless:
+            helper = Helper(self._zygote, self.netns_fd, for_events, UPLINK, resolver)
+            self._uplink, subnet = helper, helper.subnet
+            helper.mtu = self._kernel.link(UPLINK).mtu
+            index = self._kernel.link(UPLINK).index
+            self._kernel.run(netlink.change_link(index, what=UPLINK, forwarding=True))
+        else:
+            for_events.close()
+            nat = Nat(self.netns_fd, UPLINK, run_dir=self._run_dir, avoid=servers)
+            self._uplink, subnet = nat, nat.subnet
+            index = self._kernel.link(UPLINK).index
+            self._kernel.run(
+                netlink.without_ipv6(index, what=UPLINK),
+                netlink.change_link(index, what=UPLINK, up=True, forwarding=True),
+                netlink.add_address(index, subnet.near_end, subnets.UPLINK_PREFIX, what=UPLINK),
+                netlink.add_route("0.0.0.0", 0, gateway=subnet.host_end, index=index),
+            )
+        self._kernel.run(netlink.change_link(LOOPBACK_INDEX, what="lo", up=True))
+        self.notices += self._uplink.notices
+        self._avoid = [subnet.network, *(IPv4Network(each) for each in servers)]
+
+    def _choose(self, wanted: str) -> IPv4Network:
+        mine = [each.network for each in self._bridges.values()]
+        if not wanted:
+            with netlink.Netlink() as kernel:
+                foreign, ours = host_networks(
+                    kernel.routes(), {link.index: link for link in kernel.links()}
+                )
+            return subnets.choose(foreign, [*ours, *mine, *self._avoid]).network
+        try:
+            network = IPv4Network(wanted)
+        except ValueError as error:
+            raise BadSubnet(f"invalid subnet {wanted}: {error}") from None
+        if network.prefixlen > 30 or network.prefixlen < 8:
+            raise BadSubnet(f"invalid subnet {wanted}: between /8 and /30 it can be")
+        if any(network.overlaps(each) for each in (*mine, *self._avoid)):
+            raise BadSubnet(
+                "invalid pool request: Pool overlaps with other one on this address space"
+            )
+        return network
+
+    def _gateway(self, network: IPv4Network, wanted: str) -> str:
+        if not wanted:
+            return str(network.network_address + 1)
+        if not _is_in(wanted, network):
+            raise BadSubnet(f"no matching subnet for gateway {wanted}")
+        return wanted
+
+    def _write_table(self) -> None:
+        """Replace the table by one for the networks of now, in one transaction."""
+        assert self._tables is not None
+        requests = [
+            nfnetlink.add_table(LINK_PREFIX),  # so that there is one to delete
+            nfnetlink.delete_table(LINK_PREFIX),
+            nfnetlink.add_table(LINK_PREFIX),
+        ]
+        chains = (
+            ("nat", "postrouting", nfnetlink.PRIORITY_SRCNAT, False, self._postrouting()),
+            ("filter", "forward", nfnetlink.PRIORITY_FILTER, True, self._forward()),
+            ("filter", "input", nfnetlink.PRIORITY_FILTER, True, self._input()),
+        )
+        for kind, hook, priority, drop, rules in chains:
+            requests.append(
+                nfnetlink.add_base_chain(
+                    LINK_PREFIX, hook, kind=kind, hook=hook, priority=priority, drop=drop
+                )
+            )
+            # Each goes to the top of its chain.
+            requests += [nfnetlink.add_rule(LINK_PREFIX, hook, *rule) for rule in reversed(rules)]
+        self._tables.run(*requests)
+
+    def _postrouting(self) -> list[list[bytes]]:
+        return [[*nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, UPLINK), nfnetlink.masquerade()]]
+
+    def _forward(self) -> list[list[bytes]]:
+        rules = [[*nfnetlink.of_a_known_connection(), _ACCEPT]]
+        for each in self._bridges.values():
+            arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, each.link)
+            address, prefix = str(each.network.network_address), each.network.prefixlen
+            source = (nfnetlink.IPV4_SOURCE_OFFSET, address, prefix)
+            # Nobody sends under an address of another network.
+            rules.append([*arriving, *nfnetlink.address_in(*source, equal=False), _DROP])
+            # With br_netfilter what stays on the bridge comes by, too.
+            within = nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, each.link)
+            rules.append([*arriving, *within, _ACCEPT])
+            if not each.internal:
+                out = nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, UPLINK)
+                rules.append([*arriving, *out, _ACCEPT])
+        return rules
+
+    def _input(self) -> list[list[bytes]]:
+        rules = [
+            [*nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, "lo"), _ACCEPT],
+            [*nfnetlink.of_a_known_connection(), _ACCEPT],
+        ]
+        for each in self._bridges.values():
+            arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, each.link)
+            own = nfnetlink.address_in(nfnetlink.IPV4_DESTINATION_OFFSET, each.gateway, 32)
+            ping = [nfnetlink.meta(nfnetlink.NFT_META_L4PROTO), nfnetlink.compare(bytes([_ICMP]))]
+            rules.append([*arriving, *own, *ping, _ACCEPT])
+        return rules
+
+
+def _is_in(address: str, network: IPv4Network) -> bool:
+    try:
+        return IPv4Address(address) in network
+    except ValueError:
+        return False
