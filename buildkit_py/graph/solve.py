@@ -70,6 +70,10 @@ class Steps(Protocol):
         """Return the result of a base image whose file system is there already, else None."""
         ...
 
+    def recalled(self, vertex: Vertex, result: Result) -> None:
+        """Say again what was to be said when a remembered result was made; may refuse it."""
+        ...
+
     def stop(self) -> None:
         """Make every running `execute` end soon."""
         ...
@@ -303,6 +307,7 @@ class Solver:
 
     def _cached_step(self, task: _Task, found: Result) -> Result:
         self._announce(task)
+        self.steps.recalled(task.vertex, found)
         self.sink.emit(StepEnded(task.number, cached=True))
         return found
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
     from buildkit_py.core.errors import BuildkitError
 
-SCHEMA = """
+VERSION = 2
+"""Of the tables; a file of an older release gets what it lacks."""
+
+SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS results (
     key TEXT PRIMARY KEY, identity TEXT NOT NULL, snapshot TEXT, created TEXT NOT NULL
 ) WITHOUT ROWID;
@@ -26,8 +29,12 @@ CREATE INDEX IF NOT EXISTS results_by_snapshot ON results (snapshot);
 CREATE TABLE IF NOT EXISTS contents (
     snapshot TEXT, selection TEXT, digest TEXT NOT NULL, PRIMARY KEY (snapshot, selection)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS warnings (
+    snapshot TEXT, number INTEGER, code TEXT NOT NULL, message TEXT NOT NULL, hint TEXT,
+    PRIMARY KEY (snapshot, number)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS files (stat BLOB PRIMARY KEY, digest BLOB NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
+PRAGMA user_version = {VERSION};
 """
 MOST_FILES = 2_000_000
 """Rows of `files` at the most: about 100 MB. Beyond that the table is begun anew."""
@@ -113,14 +120,14 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > 1:
+        if version > VERSION:
             connection.close()
             raise StateError(
                 f"`{self.path}` was written by a newer release",
                 code="state/newer",
                 hint="upgrade buildkit_py, or use another state root (`--root`)",
             )
-        if version < 1:
+        if version < VERSION:
             connection.executescript(SCHEMA)
         return connection
 
@@ -178,6 +185,18 @@ class Database:
         with self.lock:
             self.connection.executemany("DELETE FROM results WHERE snapshot = ?", rows)
             self.connection.executemany("DELETE FROM contents WHERE snapshot = ?", rows)
+            self.connection.executemany("DELETE FROM warnings WHERE snapshot = ?", rows)
+
+    def find_warnings(self, snapshot: str) -> list[tuple[str, str, str | None]]:
+        """Return code, message and hint of what was warned of when a snapshot was made."""
+        query = "SELECT code, message, hint FROM warnings WHERE snapshot = ? ORDER BY number"
+        with self.lock:
+            return list(self.connection.execute(query, (snapshot,)))
+
+    def keep_warnings(self, snapshot: str, warnings: Sequence[tuple[str, str, str | None]]) -> None:
+        rows = [(snapshot, number, *row) for number, row in enumerate(warnings)]
+        with self.lock:
+            self.connection.executemany("INSERT OR REPLACE INTO warnings VALUES (?,?,?,?,?)", rows)
 
     def find_content(self, snapshot: str, selection: str) -> str | None:
         """Return the digest of selected files of a snapshot, which never change."""

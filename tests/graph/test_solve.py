@@ -59,6 +59,9 @@ class Scripted:
     def ready(self, vertex: Vertex) -> Result | None:
         return Result("base", "unpacked") if self.unpacked else None
 
+    def recalled(self, vertex: Vertex, result: Result) -> None:
+        """Nothing was to be said."""
+
     def stop(self) -> None:
         self.stopped.set()
 

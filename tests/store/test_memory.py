@@ -38,6 +38,25 @@ def test_forgetting_a_snapshot_forgets_its_results_and_contents(tmp_path: Path) 
         assert (database.find("a"), database.find_content("s", "/x")) == (None, None)
 
 
+def test_warnings_are_kept_with_their_snapshot(tmp_path: Path) -> None:
+    with Database(str(tmp_path / "m.db")) as database:
+        database.keep_warnings("s", [("x/a", "one", None), ("x/b", "two", "do it")])
+
+        assert database.find_warnings("s") == [("x/a", "one", None), ("x/b", "two", "do it")]
+        database.forget(["s"])
+        assert database.find_warnings("s") == []
+
+
+def test_a_file_of_an_older_release_gets_the_tables_it_lacks(tmp_path: Path) -> None:
+    path = str(tmp_path / "m.db")
+    with Database(path) as database:
+        database.connection.execute("DROP TABLE warnings")
+        database.connection.execute("PRAGMA user_version = 1")
+
+    with Database(path) as database:
+        assert database.find_warnings("s") == []
+
+
 def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "m.db"
     path.write_bytes(b"this is no database, " * 1000)

@@ -309,3 +309,19 @@ def test_a_file_written_while_building_is_not_missed(person: Person, context: Pa
         file = tar.extractfile("src/a.txt")
         assert file is not None
         assert file.read() == b"Q"
+
+
+def test_a_step_s_warning_is_said_from_the_cache_too(person: Person, context: Path) -> None:
+    text = "FROM busybox\nCOPY --chown=nosuch src /warned\n"
+    (context / "Dockerfile").write_text(text)
+    settle(context)
+    first = person.pybuild("-t", "warned", context)
+
+    recalled = person.pybuild("-t", "warned", context)
+    again = person.pybuild("-t", "warned", "--label", "x=y", context)
+    strict = person.pybuild("-t", "warned", "--strict", context, code=2)
+
+    warning = "warning[build/unknown-owner]: unable to find user nosuch"
+    assert all(warning in done.stderr for done in (first, recalled, again))
+    assert (recalled.ran, again.ran) == ([], [])
+    assert "error[build/unknown-owner]" in strict.stderr

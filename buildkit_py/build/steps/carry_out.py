@@ -74,6 +74,7 @@ class CarryOut:
         self.committed = committed
         self._accounts = Accounts()
         self._filters: dict[str, Filter] = {}
+        self._warned: dict[Vertex, list[tuple[str, str, str | None]]] = {}
         self._keys = ContextKeys(services, contexts, self.filter_of)
 
     # ── what the solver asks ─────────────────────────────────────────────────────────────────
@@ -186,8 +187,21 @@ class CarryOut:
         except BaseException:
             active.discard()
             raise
+        if warned := self._warned.pop(vertex, None):
+            self.services.database.keep_warnings(snapshot, warned)
         self.committed(vertex, snapshot)
         return Result("", snapshot, self.now())
+
+    def _warn(self, vertex: Vertex, error: InputError) -> None:
+        """Warn of something in a step, now and whenever its result is taken from memory."""
+        self._warned.setdefault(vertex, []).append((error.code, error.message, error.hint))
+        self.services.warn(error)
+
+    def recalled(self, vertex: Vertex, result: Result) -> None:
+        if isinstance(vertex.op, Base) or result.snapshot is None:
+            return
+        for code, message, hint in self.services.database.find_warnings(result.snapshot):
+            self.services.warn(InputError(message, code=code, at=vertex.span, hint=hint))
 
     def _told(self, error: OSError, vertex: Vertex) -> Exception:
         """Return what to raise for an error of the system that no line of ours explained."""
@@ -311,7 +325,7 @@ class CarryOut:
         except (InputError, HostError) as error:
             raise _placed(error, vertex) from None
         for notice in copier.notices:
-            self.services.warn(InputError(notice, code="build/copy-notice", at=vertex.span))
+            self._warn(vertex, InputError(notice, code="build/copy-notice", at=vertex.span))
 
     @contextmanager
     def _tree(
@@ -367,12 +381,15 @@ class CarryOut:
                 ) from None
             # BuildKit silently takes 0:0; we say so, and refuse under --strict.
             if vertex is not None:
-                self.services.warn(
+                # Under --strict nothing is given to anybody.
+                then = "" if self.services.strict else ": files are given to 0:0"
+                self._warn(
+                    vertex,
                     UnknownOwner(
-                        f"{error.message}: files are given to 0:0",
+                        f"{error.message}{then}",
                         at=vertex.span,
                         hint="create the user before, or use numbers",
-                    )
+                    ),
                 )
             return Owner(0, 0)
 
