@@ -24,7 +24,9 @@ def commands(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TREE)))
 def test_commands_exist(page: os.PathLike[str]) -> None:
     with (TREE / "pyproject.toml").open("rb") as file:
-        scripts = set(tomllib.load(file)["project"]["scripts"])
+        project = tomllib.load(file)
+    own = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-scripts"]
+    scripts = {*project["project"]["scripts"], *own.values()}
 
     found = commands((TREE / page).read_text())
 
