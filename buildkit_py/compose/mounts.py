@@ -1,7 +1,8 @@
 """The short form of a volume: `[SOURCE:]TARGET[:OPTIONS]`.
 
 A source that starts with `.`, `/`, `~` or a drive is a path on the host, else a volume's name.
-A single letter before a colon is a Windows drive, so volumes of one letter need the long form.
+Docker takes every single letter before a colon for a Windows drive; here `v:/data` and
+`v:/data:ro` are volumes, and only `C:\\dir:/data` and `C:/dir:/data` are drives.
 Source: compose-go format/volume.go.
 """
 
@@ -56,17 +57,24 @@ def _sections(text: str) -> list[str]:
     """Split at colons, but not behind a drive's letter nor within `${...}`."""
     parts = [""]
     depth = 0
+    drive = 1 if _has_drive(text) else -1
     for at, character in enumerate(text):
         if character == "$" and text[at + 1 : at + 2] == "{":
             depth += 1
         elif character == "}" and depth:
             depth -= 1
-        is_drive = len(parts[-1]) == 1 and parts[-1].isalpha()
-        if character == ":" and not depth and not is_drive:
+        if character == ":" and not depth and at != drive:
             parts.append("")
         else:
             parts[-1] += character
     return parts
+
+
+def _has_drive(text: str) -> bool:
+    """Say whether a short volume begins with a Windows drive, and not with a name of one letter."""
+    if not text[0].isalpha() or text[1:2] != ":":
+        return False
+    return text[2:3] == "\\" or (text[2:3] == "/" and ":/" in text[3:])
 
 
 def is_path(source: str) -> bool:

@@ -274,4 +274,9 @@ class _Reader:
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
         at = mark.index if mark is not None else min(getattr(error, "position", None) or 0, 1 << 30)
         at = min(at, len(self.source.text))
-        return BadYaml(f"this is no YAML: {problem}", at=Span(self.source, at, at + 1))
+        hint = "YAML is indented with blanks, not with tabs"
+        return BadYaml(
+            f"this is no YAML: {problem}",
+            at=Span(self.source, at, at + 1),
+            hint=hint if self.source.text[at : at + 1] == "\t" else None,
+        )
