@@ -17,8 +17,11 @@ pytestmark = [pytest.mark.rootless, pytest.mark.slow, pytest.mark.network]
 
 
 def checkout(person: Person) -> Path:
-    """Return a copy of what is committed, as a newcomer's `git clone` would give it."""
-    path = person.folder / "checkout"
+    """Return a copy of what is committed, as a newcomer's `git clone` would give it.
+
+    Its path has a blank, which the first line of a script cannot name.
+    """
+    path = person.folder / "check out"
     path.mkdir(mode=0o755)
     archive = subprocess.run(
         ["git", "-C", str(TREE), "archive", "HEAD"], check=True, capture_output=True
