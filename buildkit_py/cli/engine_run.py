@@ -191,7 +191,7 @@ def make_request(values: dict[str, Value], arguments: Sequence[str]) -> RunReque
         command=tuple(arguments[1:]),
         entrypoint=entrypoint if isinstance(entrypoint, str) else None,
         env=(
-            *_from_files(texts_of(values, "env_file")),
+            *from_files(texts_of(values, "env_file")),
             *read_variables(texts_of(values, "env"), os.environ),
         ),
         volumes=tuple(parse_volume(text, cwd=cwd) for text in texts_of(values, "volume")),
@@ -225,7 +225,8 @@ def make_request(values: dict[str, Value], arguments: Sequence[str]) -> RunReque
     )  # fmt: skip
 
 
-def _from_files(paths: Sequence[str]) -> list[str]:
+def from_files(paths: Sequence[str]) -> list[str]:
+    """Return the variables of `--env-file`s."""
     from buildkit_py.engine.command import read_environment_file
 
     variables = []

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "create": "Make a container that does not run yet",
+    "exec": "Run a further program in a container",
     "images": "List images",
     "import": "Make an image of a tar of a root file system",
+    "inspect": "Show all that is known of containers",
     "kill": "Send a signal to containers",
     "logs": "Show what a container wrote",
+    "network": "List, create, remove and inspect networks",
     "ps": "List containers",
     "pull": "Get an image from its registry",
     "restart": "Stop containers and start them again",
@@ -27,13 +30,14 @@ COMMANDS = {
     "run": "Run a program in a new container, in the foreground or on its own",
     "start": "Start containers",
     "stop": "Stop containers",
+    "volume": "List, create, remove and inspect volumes",
     "wait": "Wait until containers end",
 }
 CONTAINERS = ("kill", "logs", "ps", "restart", "rm", "start", "stop", "wait")
 LATER = (
-    "attach commit cp diff events exec export history image info inspect load login"
-    " logout network pause port prune push registry rename save search serve"
-    " stats system tag top unpause update version volume "
+    "attach commit cp diff events export history image info load login"
+    " logout pause port prune push registry rename save search serve"
+    " stats system tag top unpause update version "
 ).split()
 
 HELP = """\
@@ -85,7 +89,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         hint = did_you_mean(name, COMMANDS) or "`pyengine --help` lists the commands"
         return _complain(f"unknown command `{name}`", "cli/unknown-command", hint)
+    if name in ("network", "volume"):
+        return _nested(name, given, arguments)
     return _guarded(name, [*given, *arguments])
+
+
+def _nested(name: str, given: list[str], arguments: list[str]) -> int:
+    """Run `network ls` and the like."""
+    from buildkit_py.cli.engine_networks import LATER as later
+    from buildkit_py.cli.engine_networks import NETWORK, VOLUME
+
+    known = NETWORK if name == "network" else VOLUME
+    usage = f"`pyengine {name} {'|'.join(known)}`"
+    if not arguments or arguments[0] in ("--help", "-h"):
+        print(f"Usage: {usage[1:-1]} [OPTIONS] [ARGUMENTS]")
+        return 0 if arguments else 2
+    inner = arguments.pop(0)
+    if inner in later[name]:
+        return _complain(f"`pyengine {name} {inner}` is not supported yet", "cli/not-yet", usage)
+    if inner not in known:
+        return _complain(f"unknown command `{name} {inner}`", "cli/unknown-command", usage)
+    return _guarded(f"{name} {inner}", [*given, *arguments])
 
 
 def _guarded(name: str, argv: list[str]) -> int:
@@ -101,7 +125,7 @@ def _guarded(name: str, argv: list[str]) -> int:
         return 0
     except BuildkitError as error:
         code = common.report(error)
-        return {"create": 1, "run": 125, "rmi": 1}.get(name, code)
+        return {"create": 1, "exec": 1, "inspect": 1, "run": 125, "rmi": 1}.get(name, code)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
@@ -125,6 +149,15 @@ def _command(name: str) -> tuple[Command, Callable[[Sequence[str]], int]]:
         from buildkit_py.cli.engine_create import COMMANDS as create
 
         return create[name]
+    outer, _, inner = name.partition(" ")
+    if inner:
+        from buildkit_py.cli.engine_networks import NETWORK, VOLUME
+
+        return (NETWORK if outer == "network" else VOLUME)[inner]
+    if name in ("exec", "inspect"):
+        from buildkit_py.cli.engine_exec import COMMANDS as programs
+
+        return programs[name]
     if name in CONTAINERS:
         from buildkit_py.cli.engine_containers import COMMANDS as containers
 

@@ -299,11 +299,11 @@ def directory_of(root: str, id: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raise BadName for what docker refuses; source: moby daemon/names."""
-    if len(name) < 2 or name[0] not in _NAME_START or not _NAME.issuperset(name):
+    """Raise BadName for what docker refuses, but for names of one letter; moby daemon/names."""
+    if name[0] not in _NAME_START or not _NAME.issuperset(name):
         raise BadName(
             f"invalid container name `{name}`",
-            hint="two or more letters, digits, `_`, `.`, `-`; the first a letter or a digit",
+            hint="letters, digits, `_`, `.`, `-`; the first a letter or a digit",
         )
 
 

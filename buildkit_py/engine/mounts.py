@@ -59,13 +59,18 @@ def parse_volume(text: str, *, cwd: str) -> VolumeRequest:
         return VolumeRequest(
             "bind", os.path.normpath(os.path.join(cwd, source)), target, read_only, copy
         )
+    check_volume_name(source)
+    return VolumeRequest("volume", source, target, read_only, copy)
+
+
+def check_volume_name(source: str) -> None:
+    """Raise BadVolume for what is no name of a volume."""
     if len(source) < 2 or source[0] not in _FIRST or not _NAME.issuperset(source):
         raise BadVolume(
             f"`{source}` is no name of a volume",
             hint="two or more letters, digits, `_`, `.`, `-`; a directory of this host begins with"
             " `/` or `./`",
         )
-    return VolumeRequest("volume", source, target, read_only, copy)
 
 
 def _target(path: str, text: str) -> str:

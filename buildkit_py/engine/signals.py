@@ -7,8 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-
-from buildkit_py.runtime.process import Process
+from typing import Protocol
 
 FORWARDED = (
     signal.SIGHUP,
@@ -28,8 +27,14 @@ HANGUP_SECONDS = 10
 """How long a program may go on when our terminal is gone."""
 
 
+class Killable(Protocol):
+    """What signals are sent on to: a process of ours, or one that a supervisor has."""
+
+    def kill(self, number: int = ...) -> None: ...
+
+
 @contextlib.contextmanager
-def forwarded(process: Process, *, on_resize: Callable[[], None]) -> Iterator[None]:
+def forwarded(process: Killable, *, on_resize: Callable[[], None]) -> Iterator[None]:
     """Send what comes to us on to the container's first process. Main thread only.
 
     on_resize: called when our terminal has got another size

@@ -66,9 +66,9 @@ class Output:
         self.error: OSError | None = None
         self._thread = start_thread(lambda: self._work(source, target), name)
 
-    def join(self) -> None:
-        """Wait until everything is written."""
-        self._thread.join()
+    def join(self, seconds: float | None = None) -> None:
+        """Wait until everything is written, or so long: others may hold the stream open."""
+        self._thread.join(seconds)
 
     def _work(self, source: int, target: int) -> None:
         try:
