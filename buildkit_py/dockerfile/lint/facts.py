@@ -44,7 +44,13 @@ class Base(NamedTuple):
 
 @dataclass(eq=False)
 class Stage:
-    """One stage. parent: the stage it starts from; name: in lower case."""
+    """One stage.
+
+    name: in lower case
+    parent: the stage it starts from; root: the first stage of that chain
+    shell: what SHELL has set at its end, here or in its parents
+    names: of the variables that ENV and ARG set, here or in its parents
+    """
 
     index: int
     origin: ast.From
@@ -55,6 +61,13 @@ class Stage:
     runs: list[Run] = field(default_factory=list)
     is_last: bool = False
     is_parent: bool = False
+    shell: tuple[str, ...] | None = None
+    names: frozenset[str] = frozenset()
+
+    @cached_property
+    def root(self) -> Stage:
+        *_, first = self.chain()
+        return first
 
     def chain(self) -> Iterator[Stage]:
         """Yield this stage, the one it starts from, and so on."""
@@ -286,7 +299,7 @@ class File:
         if stages:
             stages[-1].is_last = True
         for stage in stages:
-            _find_runs(stage)
+            _follow(stage)
         return stages
 
     @cached_property
@@ -306,8 +319,7 @@ class File:
 
     def base_config(self, stage: Stage) -> ImageConfig | None:
         """Return the config of the image that a stage's chain starts from, if it is known."""
-        *_, first = stage.chain()
-        return self.bases.get(self.variables.images[first.index] or "")
+        return self.bases.get(self.variables.images[stage.root.index] or "")
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -328,24 +340,22 @@ class File:
             yield from self.programs.get(name, ())
 
 
-def _find_runs(stage: Stage) -> None:
-    shell = last_shell(stage.parent) if stage.parent else None
+def _follow(stage: Stage) -> None:
+    """Find what a stage runs, and what holds at its end; its parent is done already."""
+    shell = stage.parent.shell if stage.parent else None
+    names: set[str] = set()
     for instruction in stage.body:
+        if isinstance(instruction, ast.Env | ast.Arg):
+            names.update(pair.key.text for pair in instruction.pairs)
         if isinstance(instruction, ast.Shell):
             shell = tuple(word.text for word in instruction.command.words)
         elif isinstance(instruction, ast.Run):
             stage.runs.append(Run(instruction, instruction, stage, shell))
         elif isinstance(instruction, ast.Onbuild) and isinstance(instruction.trigger, ast.Run):
             stage.runs.append(Run(instruction.trigger, instruction, stage, shell))
-
-
-def last_shell(stage: Stage) -> tuple[str, ...] | None:
-    """Return what SHELL has set at the end of a stage, here or in a stage it starts from."""
-    for each in stage.chain():
-        for instruction in reversed(each.body):
-            if isinstance(instruction, ast.Shell):
-                return tuple(word.text for word in instruction.command.words)
-    return None
+    stage.shell = shell
+    inherited = stage.parent.names if stage.parent else frozenset()
+    stage.names = inherited | names if names else inherited
 
 
 def read_base(word: ast.Word) -> Base:

@@ -62,17 +62,20 @@ class Suppressions:
         self._by_instruction: dict[int, set[str]] = {}
         self._by_line: dict[int, set[str]] = {}
         if file.source.text.count("#"):
-            for span, above in _comments(file):
-                self._take(span, above)
+            for span, above, line in _comments(file):
+                self._take(span, above, line)
 
-    def _take(self, span: Span, above: int | None) -> None:
-        """Read one comment; `above` is the number of its instruction, None inside of one."""
+    def _take(self, span: Span, above: int | None, line: int) -> None:
+        """Read one comment.
+
+        above: the number of the instruction below it; None inside of one, and then
+        line: the number of the line below that is neither empty nor a comment
+        """
         for pragma in read_comment(span):
             self.pragmas.append(pragma)
             if pragma.scope == "file":
                 self._everywhere |= pragma.codes
             elif above is None:
-                line = _next_line(span.source, span.line)
                 self._by_line.setdefault(line, set()).update(pragma.codes)
             elif pragma.scope == "stage":
                 for number in self._stage_from(above):
@@ -156,38 +159,45 @@ def _pragma(scope: str, found: re.Match[str], group: int, offset: int, span: Spa
     return Pragma(scope, frozenset(codes), tuple(places), span)
 
 
-def _comments(file: ast.Dockerfile) -> Iterator[tuple[Span, int | None]]:
-    """Yield the comments of a file, each with the number of the instruction below it."""
+def _comments(file: ast.Dockerfile) -> Iterator[tuple[Span, int | None, int]]:
+    """Yield the comments of a file: place, number of the instruction below, line below."""
     source = file.source
     line = 1
     for number, instruction in enumerate(file.instructions):
         first = instruction.span.line
-        yield from ((span, number) for span in _comment_lines(source, line, first))
+        for span in _comment_lines(source, line, first):
+            yield span, number, 0
         bodies = instruction.heredocs
         end = bodies[0].span.start if bodies else instruction.span.end
         last = source.line_number(max(instruction.span.start, end - 1))
-        if last > first:
-            yield from ((span, None) for span in _comment_lines(source, first + 1, last + 1))
+        waiting: list[Span] = []
+        for each in range(first + 1, last + 1):
+            comment = _comment(source, each)
+            if comment is not None:
+                waiting.append(comment)
+            elif waiting and source.line(each).strip(SPACES):
+                yield from ((span, None, each) for span in waiting)
+                waiting.clear()
         line = instruction.span.end_line + 1
     # Behind the last instruction only what is said of the whole file matters.
     last = len(file.instructions) - 1
-    yield from ((span, last) for span in _comment_lines(source, line, len(source.starts) + 1)
-                if "global" in span.text or "ignore-file" in span.text)  # fmt: skip
+    for span in _comment_lines(source, line, len(source.starts) + 1):
+        if "global" in span.text or "ignore-file" in span.text:
+            yield span, last, 0
 
 
 def _comment_lines(source: Source, first: int, end: int) -> Iterator[Span]:
     for number in range(first, end):
-        text = source.line(number)
-        body = text.lstrip(SPACES)
-        if body.startswith("#"):
-            start = source.starts[number - 1]
-            yield Span(source, start + len(text) - len(body), start + len(text))
+        comment = _comment(source, number)
+        if comment is not None:
+            yield comment
 
 
-def _next_line(source: Source, line: int) -> int:
-    """Return the number of the next line that is neither empty nor a comment."""
-    for number in range(line + 1, len(source.starts) + 1):
-        body = source.line(number).strip(SPACES)
-        if body and not body.startswith("#"):
-            return number
-    return line
+def _comment(source: Source, number: int) -> Span | None:
+    """Return the comment that a line is, from its `#` on."""
+    text = source.line(number)
+    body = text.lstrip(SPACES)
+    if not body.startswith("#"):
+        return None
+    start = source.starts[number - 1]
+    return Span(source, start + len(text) - len(body), start + len(text))

@@ -8,8 +8,10 @@ Counterpart: moby/buildkit dockerfile2llb/convert.go (dispatch, dispatchArg) and
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from buildkit_py.core.source import Span
@@ -20,18 +22,26 @@ from buildkit_py.runtime.spec import DEFAULT_PATH
 if TYPE_CHECKING:
     from buildkit_py.dockerfile.lint.facts import File, Stage
 
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}?|(\w+))")
+
 MOST_DISTANCE = 2
 """Edits between an unknown name and one that is suggested."""
 
+MOST_SUGGESTIONS = 100
+"""Names for which one like them is sought in a file; who needs more has other worries."""
+
+MOST_KNOWN = 1000
+"""Names among which one is sought."""
+
 
 class Miss(NamedTuple):
-    """A variable without a value. known: the names that have one there."""
+    """A variable without a value. near: a name like it that has one there."""
 
     stage: Stage
     instruction: ast.Instruction
     name: str
     span: Span
-    known: tuple[str, ...]
+    near: str | None
 
 
 class GlobalMiss(NamedTuple):
@@ -97,10 +107,12 @@ def _from(
 ) -> None:
     def read(word: ast.Word) -> tuple[str | None, bool]:
         text, missed = _expanded(word.text, defaults, file.escape)
+        spans = name_spans(word) if missed else {}
         for name in missed:
             if name not in declared:
-                near = nearest(name, declared)
-                found.global_misses.append(GlobalMiss(name, name_span(word, name), near))
+                few = len(found.global_misses) < MOST_SUGGESTIONS
+                near = nearest(name, declared) if few else None
+                found.global_misses.append(GlobalMiss(name, spans.get(name, word.span), near))
         return text, not missed
 
     found.images.append(read(stage.origin.image)[0])
@@ -137,6 +149,7 @@ class _Walk:
         self.defaults = defaults
         self.found = found
         self.ends: list[tuple[dict[str, str], set[str]]] = []
+        self.suggested = 0
 
     def run(self) -> None:
         for stage in self.file.stages:
@@ -152,6 +165,10 @@ class _Walk:
             for instruction in stage.body:
                 self.step(stage, instruction, values, arguments)
             self.ends.append((values, arguments))
+
+    def suggest(self, name: str, values: Mapping[str, str]) -> str | None:
+        self.suggested += 1
+        return nearest(name, values) if self.suggested <= MOST_SUGGESTIONS else None
 
     def step(
         self,
@@ -175,10 +192,17 @@ class _Walk:
             escape = self.file.escape if quotes else "\\"
             with suppress(BadWord):
                 text = expansion(text, get, escape=escape, quotes=quotes).text
+            spans = name_spans(word) if missed else {}
             for name in missed:
                 if name not in arguments:
                     self.found.misses.append(
-                        Miss(stage, instruction, name, name_span(word, name), tuple(values))
+                        Miss(
+                            stage,
+                            instruction,
+                            name,
+                            spans.get(name, word.span),
+                            self.suggest(name, values),
+                        )
                     )
             return Expanded(text, not missed)
 
@@ -238,25 +262,20 @@ def _flag_values(instruction: ast.Instruction, names: tuple[str, ...]) -> Iterat
             yield ast.Word(flag.value, flag.span)
 
 
-def name_span(word: ast.Word, name: str) -> Span:
-    """Return where `$name` or `${name` stands in a word; the whole word when it is not found."""
-    text = word.span.text
-    for mark in (f"${{{name}", f"${name}"):
-        at = text.find(mark)
-        while at >= 0:
-            end = at + len(mark)
-            following = text[end : end + 1]
-            if not (following.isalnum() or following == "_"):
-                close = mark.startswith("${") and following == "}"
-                return Span(word.span.source, word.span.start + at, word.span.start + end + close)
-            at = text.find(mark, end)
-    return word.span
+def name_spans(word: ast.Word) -> dict[str, Span]:
+    """Return where each `$name` or `${name}` of a word stands first."""
+    source, start = word.span.source, word.span.start
+    found: dict[str, Span] = {}
+    for each in _VARIABLE.finditer(word.span.text):
+        name = each[1] or each[2]
+        found.setdefault(name, Span(source, start + each.start(), start + each.end()))
+    return found
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name with the fewest edits to `name`, at most MOST_DISTANCE."""
     best: tuple[int, str] | None = None
-    for each in sorted(known):
+    for each in sorted(islice(known, MOST_KNOWN)):
         if each and abs(len(each) - len(name)) <= MOST_DISTANCE:
             distance = _distance(name, each)
             if distance <= MOST_DISTANCE and (best is None or distance < best[0]):

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lint.facts import File, Run, first_of_run
 from buildkit_py.dockerfile.lint.packages import pip_installs
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
@@ -54,11 +53,4 @@ def _is_switched_off(run: Run) -> bool:
         for word in (*command.assignments, *command.words)
     ):
         return True
-    return any(
-        pair.key.text == "PIP_NO_CACHE_DIR"
-        for stage in run.stage.chain()
-        for instruction in stage.body
-        if isinstance(instruction, ast.Env | ast.Arg)
-        for pair in instruction.pairs
-        if pair.value is not None
-    )
+    return "PIP_NO_CACHE_DIR" in run.stage.names

@@ -43,5 +43,5 @@ def check(file: File) -> Iterator[Finding]:
 
 
 def _is_busybox(stage: Stage) -> bool:
-    text = [*stage.chain()][-1].base.text
+    text = stage.root.base.text
     return "alpine" in text or "busybox" in text

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildkit_py.dockerfile import ast
-from buildkit_py.dockerfile.lint.facts import File, Stage
+from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
@@ -33,18 +33,8 @@ def check(file: File) -> Iterator[Finding]:
                 continue
             user = instruction.user.text.partition(":")[0].strip("'\"")
             if user.startswith("$"):
-                if user.lstrip("${").rstrip("}").partition(":")[0] in _names(stage):
+                if user.lstrip("${").rstrip("}").partition(":")[0] in stage.names:
                     continue
             elif user.isdecimal():
                 continue
             yield Finding(instruction.user.span, f"`{user}` is not a number")
-
-
-def _names(stage: Stage) -> set[str]:
-    return {
-        pair.key.text
-        for each in stage.chain()
-        for instruction in each.body
-        if isinstance(instruction, ast.Arg | ast.Env)
-        for pair in instruction.pairs
-    }

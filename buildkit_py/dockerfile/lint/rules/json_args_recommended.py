@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildkit_py.dockerfile import ast
-from buildkit_py.dockerfile.lint.facts import File, last_shell
+from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 name = "JSONArgsRecommended"
@@ -36,7 +36,7 @@ def check(file: File) -> Iterator[Finding]:
     for stage in file.stages:
         base = file.base_config(stage)
         has_shell = base is not None and bool(base.config.shell)
-        has_shell = has_shell or (stage.parent is not None and last_shell(stage.parent) is not None)
+        has_shell = has_shell or (stage.parent is not None and stage.parent.shell is not None)
         for instruction in stage.body:
             if isinstance(instruction, ast.Shell):
                 has_shell = True

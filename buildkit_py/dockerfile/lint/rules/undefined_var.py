@@ -30,7 +30,6 @@ from collections.abc import Iterator
 
 from buildkit_py.dockerfile.lint.facts import File, Stage
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
-from buildkit_py.dockerfile.lint.variables import nearest
 
 name = "UndefinedVar"
 severity = Severity.WARNING
@@ -38,7 +37,7 @@ severity = Severity.WARNING
 
 def check(file: File) -> Iterator[Finding]:
     for miss in file.variables.misses:
-        near = nearest(miss.name, miss.known)
+        near = miss.near
         is_known = file.empty_bases or _is_from_scratch(miss.stage)
         if not is_known and file.base_config(miss.stage) is None:
             near = near if near and _is_misspelling(miss.name, near) else None
@@ -54,4 +53,4 @@ def _is_misspelling(name: str, near: str) -> bool:
 
 
 def _is_from_scratch(stage: Stage) -> bool:
-    return [*stage.chain()][-1].base.text == "scratch"
+    return stage.root.base.text == "scratch"
