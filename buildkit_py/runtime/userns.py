@@ -97,9 +97,11 @@ def _why_single(user: str, tools: tuple[str | None, str | None]) -> str:
             f"`newuidmap` is not installed; {cannot}. "
             "Install it: apt-get install uidmap, or dnf install shadow-utils"
         )
+    first = first_free_id("/etc/subuid", "/etc/subgid")
+    ids = f"{first}-{first + 65535}"
     return (
         f"`{user}` has no subordinate ids; {cannot}. As root: "
-        f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+        f"usermod --add-subuids {ids} --add-subgids {ids} {user}"
     )
 
 
@@ -122,7 +124,19 @@ def _user_name(uid: int) -> str:
 
 
 def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
-    """Return (first, count) of each range that a table gives to a user, by name or by number.
+    """Return (first, count) of each range that a table gives to a user, by name or by number."""
+    owned = (user, str(uid))
+    return [(first, count) for owner, first, count in _table(path) if owner in owned]
+
+
+def first_free_id(*paths: str) -> int:
+    """Return the first id behind all that these tables give to anybody; 100000 at least."""
+    rows = [row for path in paths for row in _table(path)]
+    return max([100_000, *(first + count for _, first, count in rows)])
+
+
+def _table(path: str) -> list[tuple[str, int, int]]:
+    """Return owner, first id and count of each range of a table.
 
     Lines are `owner:first:count`; subuid(5). Lines that are not are skipped, as shadow does.
     """
@@ -131,14 +145,14 @@ def subordinate_ids(path: str, user: str, uid: int) -> list[tuple[int, int]]:
             lines = file.read(1 << 20).splitlines()
     except OSError:
         return []
-    ranges: list[tuple[int, int]] = []
+    rows: list[tuple[str, int, int]] = []
     for line in lines:
         parts = line.strip().split(":")
-        if len(parts) == 3 and parts[0] in (user, str(uid)):
-            first, count = parts[1], parts[2]
+        if len(parts) == 3:
+            owner, first, count = parts
             if first.isdigit() and count.isdigit() and 0 < int(count) < 1 << 32:
-                ranges.append((int(first), int(count)))
-    return ranges
+                rows.append((owner, int(first), int(count)))
+    return rows
 
 
 def mapping(own: int, ranges: list[tuple[int, int]]) -> list[Range]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.runtime.userns import mapping, subordinate_ids
+from buildkit_py.runtime.userns import first_free_id, mapping, subordinate_ids
 from tests.rootless import TREE
 from tests.runtime.conftest import NOBODY, Inside, program
 
@@ -27,6 +27,16 @@ def test_subordinate_ids_are_found_by_name_and_by_number(tmp_path: Path) -> None
         (1, 100000, 65536),
         (65537, 300000, 10),
     ]
+
+
+def test_ids_that_we_propose_are_nobodys(tmp_path: Path) -> None:
+    uids, gids = tmp_path / "subuid", tmp_path / "subgid"
+    uids.write_text("ann:100000:65536\nbob:500:10\n")
+    gids.write_text("ann:165536:65536\nno line\n")
+
+    assert first_free_id(str(uids)) == 165536
+    assert first_free_id(str(uids), str(gids)) == 231072
+    assert first_free_id("/nonexistent") == 100000
 
 
 @pytest.mark.rootless
