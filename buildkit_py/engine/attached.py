@@ -13,7 +13,6 @@ from buildkit_py.engine.signals import forwarded
 from buildkit_py.engine.terminal import Output, carry_input, raw
 from buildkit_py.runtime.process import Exit
 
-
 STREAM_SECONDS = 2.0
 """How long output is awaited after the end: what a program left running may never close it."""
 
