@@ -83,15 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] == "parse":
-        from buildkit_py.cli import parse
-
-        return parse.run(arguments[1:])
     if arguments and arguments[0] == "lint":
         from buildkit_py.cli import lint
 
         return lint.run(arguments[1:])
     try:
+        if arguments and arguments[0] == "parse":
+            from buildkit_py.cli import parse
+
+            return parse.run(arguments[1:])
         return _build(arguments)
     except HelpWanted:
         from buildkit_py.cli.help import print_help
@@ -354,6 +354,9 @@ def parse_size(option: str, text: str | None) -> int:
 def run() -> NoReturn:
     """Run `pybuild` as a program; end at once, without the interpreter's slow farewell."""
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = end_unread()
     os._exit(code)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from buildkit_py.cli.parse import run
+
+TREE = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -128,3 +133,19 @@ def test_a_wrong_command_line_is_refused(
 def test_help_names_the_formats(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     assert "--format" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_gets_no_traceback(here: Path) -> None:
+    (here / "long").write_text("FROM busybox\n" + "ENV A=1\n" * 20_000)
+    command = [sys.executable, "-m", "buildkit_py", "parse", "--format", "json"]
+
+    for name in ("good", "long"):
+        reader, writer = os.pipe()
+        os.close(reader)
+        environment = {**os.environ, "PYTHONPATH": str(TREE)}
+        done = subprocess.run(
+            [*command, name], stdout=writer, stderr=subprocess.PIPE, env=environment, check=False
+        )
+        os.close(writer)
+
+        assert (done.returncode, done.stderr) == (141, b"")
