@@ -7,11 +7,11 @@ lost and a planner can name what it does not support. Places: `Project.at`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from buildkit_py.core.data import dataclass, field
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from buildkit_py.core.source import Span

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from buildkit_py.compose import model
 from buildkit_py.compose.units import duration_ns
+from buildkit_py.core.data import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
