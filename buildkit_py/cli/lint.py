@@ -115,12 +115,7 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
 
         find = find_in(values)
     for path in paths:
-        try:
-            names = discover(path, configs)
-        except BadFile as error:
-            errors.append(error)
-            continue
-        for name in names:
+        for name in discover(path, configs, errors):
             config = configs.of(name)
             try:
                 file = check_file(name, config, values, find)

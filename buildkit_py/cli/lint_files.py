@@ -40,23 +40,20 @@ def is_dockerfile(name: str) -> bool:
     return False
 
 
-def discover(path: str, configs: Configs) -> list[str]:
-    """Return the files that a path of the command line means, in order.
+def discover(path: str, configs: Configs, errors: list[InputError]) -> Iterator[str]:
+    """Yield the files that a path of the command line means, in order.
 
-    Raises InputError when nothing is there.
+    errors: takes what is not there or cannot be read; it hides nothing else
     """
-    if path == "-" or os.path.isfile(path):
-        return [path]
-    if not os.path.isdir(path):
-        if os.path.exists(path):
-            return [path]  # a pipe, as of a shell's <(…)
-        from buildkit_py.cli.lint import BadFile
-
-        raise BadFile(f"cannot read `{path}`: no such file or directory")
-    return list(_walk(path, configs))
+    if os.path.isdir(path):
+        yield from _walk(path, configs, errors)
+    elif path == "-" or os.path.exists(path):
+        yield path  # also a pipe, as of a shell's <(…)
+    else:
+        errors.append(_unreadable(path, "no such file or directory"))
 
 
-def _walk(folder: str, configs: Configs) -> Iterator[str]:
+def _walk(folder: str, configs: Configs, errors: list[InputError]) -> Iterator[str]:
     left = [folder]
     while left:
         folder = left.pop()
@@ -64,7 +61,8 @@ def _walk(folder: str, configs: Configs) -> Iterator[str]:
             with os.scandir(folder) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            raise _unreadable(folder, error) from None
+            errors.append(_unreadable(folder, error.strerror))
+            continue
         below = []
         for entry in found:
             path = os.path.normpath(entry.path)
@@ -87,7 +85,7 @@ def read_file(name: str) -> bytes:
         with open(name, "rb") as file:
             return file.read(most + 1)
     except OSError as error:
-        raise _unreadable(name, error) from None
+        raise _unreadable(name, error.strerror) from None
 
 
 def ignore_text(name: str) -> tuple[str, bytes] | None:
@@ -106,7 +104,7 @@ def ignore_text(name: str) -> tuple[str, bytes] | None:
     return None
 
 
-def _unreadable(name: str, error: OSError) -> InputError:
+def _unreadable(name: str, why: str | None) -> InputError:
     from buildkit_py.cli.lint import BadFile
 
-    return BadFile(f"cannot read `{name}`: {(error.strerror or str(error)).lower()}")
+    return BadFile(f"cannot read `{name}`: {(why or 'unknown reason').lower()}")

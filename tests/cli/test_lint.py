@@ -186,6 +186,25 @@ def test_an_ignore_file_that_is_none_is_2_and_hides_no_other(lint: Lint) -> None
     assert "a/.dockerignore:1:1" in done.err
 
 
+def test_a_directory_that_cannot_be_read_is_2_and_hides_no_other(
+    lint: Lint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("secret"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    done = lint(files={"secret/Dockerfile": BAD, "z/Dockerfile": BAD})
+
+    assert done.code == 2
+    assert done.out.startswith("z/Dockerfile:1:6")
+    assert "cannot read `secret`: permission denied" in done.err
+
+
 def test_a_project_has_its_configuration(lint: Lint) -> None:
     files = {
         "pybuild.toml": '[lint]\nignore = ["DL3006"]\nfail-on = "style"\nexclude = ["old/*"]\n'
