@@ -1,7 +1,7 @@
 """Two stages do not share a name.
 
 Later instructions mean the nearest stage above them, `--target` means the last one: nobody reads
-that from the file. Case makes no difference.
+that from the file. Case makes no difference; hadolint thinks it does.
 
 Bad:
     FROM debian:12 AS build
