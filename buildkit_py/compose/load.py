@@ -21,7 +21,7 @@ from buildkit_py.compose.discover import (
     discover,
     normal_name,
 )
-from buildkit_py.compose.errors import BadName, BadYaml, Inconsistent, NoFile
+from buildkit_py.compose.errors import BadName, BadYaml, NoFile
 from buildkit_py.compose.interpolate import Interpolation
 from buildkit_py.compose.merge import forget, merge
 from buildkit_py.compose.reading import read
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
 
 
 class Options:
-    """Phases that a command line can switch off."""
+    """Phases that a command line can switch off.
+
+    validate: without it the files are merged and no more is done with them
+    """
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ def load(request: Request, loading: Loading) -> Tree:
         raise BadYaml("empty compose file", at=sources[0].span(0, 0))
     if not name and options.validate:
         raise BadName("project name must not be empty", hint="give one with `-p`, or `name:`")
-    if options.normalize:
+    if options.normalize and options.validate:
         root.set("name", name)
         normal.normalize(root, name, found.environment)
     return Tree(root, name, found)
@@ -174,13 +177,13 @@ def model(
         for document in documents:
             _add(root, path, source, document, loading, folder, environment, chain)
     options = loading.options
+    if not options.validate:
+        return root
     normal.defaults(root)
     errors: list[InputError] = []
-    if options.validate:
-        meaning.check(root, errors)
+    meaning.check(root, errors, lenient=not options.interpolate)
     if options.absolute_paths or chain:
-        files_ = loading.world.files
-        paths = normal.Paths(paths_from, loading.world.home, files_.real)
+        paths = normal.Paths(paths_from, loading.world.home, loading.world.files.real)
         normal.absolute_paths(root, paths, errors)
     stop_at(errors)
     normal.references(root, environment)
@@ -229,22 +232,17 @@ def _add(
         extend(new, path, document.resets, loading, folder, environment)
     root.value = merge(root, new).value
     unique(root)
-    if loading.options.validate:
-        stop_at(validate(root))
-        if root.value.pop("version", None) is not None:
-            loading.warn(
-                f"{source.name}: the attribute `version` is obsolete, it will be ignored,"
-                " please remove it to avoid potential confusion"
-            )
+    if not loading.options.validate:
+        return
+    stop_at(validate(root))
+    if root.value.pop("version", None) is not None:
+        loading.warn(
+            f"{source.name}: the attribute `version` is obsolete, it will be ignored,"
+            " please remove it to avoid potential confusion"
+        )
     errors: list[InputError] = []
     lenient = not loading.options.interpolate
-    try:
-        canonical.canonical(root, errors, loading.warn, lenient=lenient)
-    except (AttributeError, TypeError) as error:
-        # Only where nothing was validated can a value be of a kind that no phase expects.
-        if loading.options.validate:
-            raise
-        raise Inconsistent("the file is not what a compose file may be") from error
+    canonical.canonical(root, errors, loading.warn, lenient=lenient)
     stop_at(errors)
     canonical.drop_empty(root)
     unique(root)

@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     from buildkit_py.core.errors import InputError
 
 
-def check(root: Node, errors: list[InputError]) -> None:
-    """Add to `errors` what contradicts itself within one part of a tree."""
+def check(root: Node, errors: list[InputError], *, lenient: bool = False) -> None:
+    """Add to `errors` what contradicts itself within one part of a tree.
+
+    lenient: values may still hold variables, so none is judged
+    """
+    if lenient:
+        return
     services = root.get("services")
     for name, service in services.mappings() if services is not None else ():
         _service(service, f"services.{name}", errors)
@@ -45,6 +50,9 @@ def _service(service: Node, where: str, errors: list[InputError]) -> None:
         if type(port.value) is dict and "target" not in port.value:
             message = f"`{where}.ports.{at}` needs the key `target`"
             errors.append(MissingKey(message, at=port.span, label="no port of the container"))
+        elif (target := port.get("target")) is not None and not _is_port(target.value):
+            message = f"`{where}.ports.{at}`: `{target.value}` is no port"
+            errors.append(BadValue(message, at=target.span))
     for at, mount in enumerate(_items(service.get("volumes"))):
         if (type(mount.value) is dict and not (t := mount.get("target"))) or (t and not t.value):
             message = f"`{where}.volumes.{at}` needs the key `target`"
@@ -63,6 +71,11 @@ def _service(service: Node, where: str, errors: list[InputError]) -> None:
         if {"count", "device_ids"} <= request.value.keys():
             message = f"`{where}`: `count` and `device_ids` exclude each other"
             errors.append(Inconsistent(message, at=request.span))
+
+
+def _is_port(value: object) -> bool:
+    number = int(value) if type(value) is str and value.isdecimal() else value
+    return type(number) in (int, float) and 0 < number < 65536  # type: ignore[operator]
 
 
 def _external(volume: Node, where: str, errors: list[InputError]) -> None:
