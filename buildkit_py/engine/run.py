@@ -19,7 +19,7 @@ from buildkit_py.engine.images import Progress, find_or_pull
 from buildkit_py.engine.mounts import VolumeRequest, uncovered
 from buildkit_py.engine.request import RunRequest
 from buildkit_py.engine.signals import forwarded
-from buildkit_py.engine.terminal import Output, carry_input, fit, raw
+from buildkit_py.engine.terminal import Output, carry_input, fit, raw, size_of
 from buildkit_py.engine.volumes import BadWorkdir, bind_of, check_targets, make_workdir
 from buildkit_py.oci.image import ContainerConfig
 from buildkit_py.oci.reference import Reference
@@ -192,6 +192,7 @@ def _container(
         shm_bytes=request.shm_bytes or 64 << 20,
         read_only=request.read_only,
         terminal=request.terminal,
+        terminal_size=size_of(1) if request.terminal else (0, 0),
         stubs=False,  # the layer is thrown away as it is
     )
 

@@ -48,6 +48,15 @@ def raw(fd: int) -> Iterator[None]:
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+def size_of(fd: int) -> tuple[int, int]:
+    """Return rows and columns of the terminal at `fd`, (0, 0) if that is none."""
+    try:
+        size = os.get_terminal_size(fd)
+    except OSError:
+        return 0, 0
+    return size.lines, size.columns
+
+
 def fit(process: Process, fd: int) -> None:
     """Give the container's terminal the size of the one at `fd`, if that is one."""
     with contextlib.suppress(OSError):

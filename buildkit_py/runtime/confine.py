@@ -55,10 +55,12 @@ class NewSession:
     """A session and a keyring of our own: the caller's terminal and secrets stay the caller's.
 
     terminal: make one of the container's own devpts, and use it as input and output
+    size: rows and columns of that terminal; (0, 0) is not known
     """
 
     terminal: bool
     uid: int
+    size: tuple[int, int] = (0, 0)
 
     def describe(self) -> str:
         return "setsid, new keyring" + (
@@ -76,6 +78,8 @@ class NewSession:
 
     def _open_terminal(self, work: Workspace) -> None:
         slave = open_terminal(work, self.uid)
+        if self.size != (0, 0):
+            processes.set_window_size(slave, *self.size)
         # By descriptor: a path in /dev might be the image's by now (CVE-2025-52565).
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         place = os.open("console", flags, 0o600, dir_fd=work.dev)

@@ -113,7 +113,7 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     before.append(setup.PivotRoot(container.read_only))
     after: list[setup.SetupOp] = []
     after.append(confine.SetUmask(container.umask))
-    after.append(confine.NewSession(container.terminal, account.uid))
+    after.append(confine.NewSession(container.terminal, account.uid, container.terminal_size))
     after.append(setup.ChangeDirectory(container.cwd, container.make_cwd))
     after += confinement(container, host, account)
     return Plan(

@@ -108,6 +108,7 @@ class Container:
     security: `insecure` gives all capabilities that we have and no seccomp
     files: host-made files bound over the root: {"/etc/hosts": text, ...}; never in a layer
     rlimits: {"nofile": (soft, hard)}; one that may not be raised is a warning
+    terminal_size: rows and columns that the terminal has from the start
     stubs: mount points that had to be made are removed from the upper directory afterwards
     init: process 1 is ours: it reaps orphans and hands signals on to the program
     capabilities: names without `CAP_`; None is docker's set
@@ -131,6 +132,7 @@ class Container:
     shm_bytes: int = 64 << 20
     read_only: bool = False
     terminal: bool = False
+    terminal_size: tuple[int, int] = (0, 0)
     security: Literal["sandbox", "insecure"] = "sandbox"
     umask: int = 0o022
     sysctls: Mapping[str, str] = field(default_factory=dict)
