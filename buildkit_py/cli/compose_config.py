@@ -221,19 +221,17 @@ def _lines(project: Project, listing: str) -> str:
 
 def _in_order(project: Project) -> list[str]:
     """Return the services, each behind those that it depends on."""
-    done: list[str] = []
-
-    def visit(name: str) -> None:
-        if name in done or name not in project.services:
-            return
-        for each in sorted(project.services[name].get("depends_on") or ()):
-            visit(each)
-        if name not in done:
-            done.append(name)
-
-    for name in sorted(project.services):
-        visit(name)
-    return done
+    done: dict[str, None] = {}
+    waiting = [(name, False) for name in sorted(project.services, reverse=True)]
+    while waiting:
+        name, after = waiting.pop()
+        if after:
+            done[name] = None
+        elif name not in done and name in project.services:
+            waiting.append((name, True))
+            needed = project.services[name].get("depends_on") or ()
+            waiting += [(each, False) for each in sorted(needed, reverse=True)]
+    return list(done)
 
 
 def _hashes(project: Project, wanted: str, values: dict[str, Value], loading: Loading) -> str:
