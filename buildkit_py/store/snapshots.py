@@ -51,12 +51,14 @@ class _Meta:
 
     hides_all: nothing of the parent is visible (a layer with an opaque root)
     since_ns: for a copy, when copying had ended: what did not change since then is as it was
+    ids: the id mapping that its files' owners are written in, see `Snapshots.ids`
     """
 
     parent: SnapshotId | None = None
     hides_all: bool = False
     chain: Digest | None = None
     since_ns: int | None = None
+    ids: str = ""
 
 
 class Active:
@@ -110,7 +112,7 @@ class Active:
 
         chain: the chain id, when this is an unpacked layer
         """
-        meta = _Meta(self.parent, hides_all, chain, self._meta.since_ns)
+        meta = _Meta(self.parent, hides_all, chain, self._meta.since_ns, self._snapshots.ids)
         if self.work:
             remove_tree(self.work)
         with open(os.path.join(self.directory, "meta.json"), "xb") as file:
@@ -160,6 +162,22 @@ class Snapshots:
         self._chains = os.path.join(session.root, "chains")
         self._metas: dict[str, _Meta] = {}
         self._stacks: dict[str, tuple[str, ...]] = {}
+        self._ids: str | None = None
+
+    @property
+    def ids(self) -> str:
+        """How owners are written here: "" as they are, else in the user namespace's mapping.
+
+        What another mapping wrote has other owners in ours, or none: it counts as not there, and
+        is made again. That happens when a user gets subordinate ids, or loses or changes them.
+        """
+        if self._ids is None:
+            maps = []
+            for name in ("uid_map", "gid_map"):
+                with open(f"/proc/self/{name}", encoding="ascii") as file:
+                    maps.append(";".join(",".join(line.split()) for line in file))
+            self._ids = "" if maps == ["0,0,4294967295"] * 2 else " ".join(maps)
+        return self._ids
 
     def directory(self, id: SnapshotId) -> str:
         if not id or id.strip(_LETTERS):
@@ -235,13 +253,16 @@ class Snapshots:
         return self._meta(id).parent
 
     def exists(self, id: SnapshotId) -> bool:
-        """Tell whether a snapshot and all those below it are there."""
+        """Tell whether a snapshot and all those below it are there, with owners that we read."""
         current: SnapshotId | None = id
         try:
             while current is not None:
                 if not os.path.isdir(os.path.join(self.directory(current), "fs")):
                     return False
-                current = self._meta(current).parent
+                meta = self._meta(current)
+                if meta.ids != self.ids:
+                    return False
+                current = meta.parent
         except MissingSnapshot:
             return False
         return True
@@ -439,6 +460,7 @@ def _meta_to_bytes(meta: _Meta) -> bytes:
             "hides_all": meta.hides_all,
             "chain": meta.chain,
             "since_ns": meta.since_ns,
+            "ids": meta.ids,
         }
     )
 
@@ -452,6 +474,7 @@ def _meta_from_bytes(data: bytes, id: SnapshotId) -> _Meta:
             bool(value["hides_all"]),
             Digest(chain) if chain is not None else None,
             value["since_ns"],
+            str(value.get("ids", "")),
         )
     except (ValueError, KeyError, TypeError):
         raise StateError(

@@ -310,6 +310,25 @@ def test_prune_forgets_chain_ids(store: Store) -> None:
     assert store.snapshots.unpack_image(manifest, config) is not None
 
 
+def test_what_another_id_mapping_wrote_is_made_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, config, _ = add_test_image(store, LOWER)
+    first = store.snapshots.unpack_image(manifest, config)
+    assert first is not None
+    above = committed(store, first, lambda root: None)
+
+    with Store.open(store.root, overlay="copy", single_id=store.snapshots.single_id) as later:
+        monkeypatch.setattr(later.snapshots, "_ids", "0,1000,1 0,1000,1")
+
+        assert not later.snapshots.exists(above)
+        second = later.snapshots.unpack_image(manifest, config)
+
+        assert second not in (None, first)
+        assert later.snapshots.unpacked(config.diff_ids[0]) == second
+    assert store.snapshots.exists(above)
+
+
 def test_prune_does_nothing_while_another_session_is_open(store: Store) -> None:
     top = unpacked(store, LOWER)
     with Store.open(store.root, overlay="copy", single_id=store.snapshots.single_id) as other:
