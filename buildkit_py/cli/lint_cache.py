@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from buildkit_py.dockerfile.lint.report import Checked
 
 
-def folder() -> str:
-    """Return where answers are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "buildkit-py", "lint")
+def folder() -> str | None:
+    """Return where answers are kept, or None for a user without a home."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):  # to be ignored then, says the XDG specification
+        base = os.path.expanduser("~/.cache")
+    return os.path.join(base, "buildkit-py", "lint") if os.path.isabs(base) else None
 
 
 class Entry:
@@ -33,12 +35,15 @@ class Entry:
     def __init__(self, name: str, data: bytes, ignored: bytes, config: Config) -> None:
         self.data = data
         place = f"{os.path.abspath(name)}\0{config.key}".encode("utf-8", "surrogateescape")
-        self.path = os.path.join(folder(), sha256(place).partition(":")[2][:32])
+        self.folder = folder()
+        self.path = os.path.join(self.folder or "", sha256(place).partition(":")[2][:32])
         parts = (str(sha256(data)), str(sha256(ignored)), config.key, program())
         self.key = "\0".join(parts)
 
     def load(self, name: str) -> Checked | None:
         """Return what is remembered, or None; `name` is what the file is called now."""
+        if self.folder is None:
+            return None
         try:
             with open(self.path, "rb") as file:
                 key, records = marshal.loads(file.read())
@@ -50,6 +55,8 @@ class Entry:
 
     def keep(self, file: Checked) -> None:
         """Remember an answer."""
+        if self.folder is None:
+            return
         from buildkit_py.core.files import write_atomically
 
         records = [
@@ -58,7 +65,7 @@ class Entry:
             for each in file.reports
         ]  # fmt: skip
         try:
-            os.makedirs(folder(), mode=0o700, exist_ok=True)
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
             data = marshal.dumps((self.key, records))
             write_atomically(self.path, data, mode=0o600, sync=False)
         except (OSError, ValueError):

@@ -282,7 +282,7 @@ def test_an_answer_is_remembered_until_something_changes(
 
 def test_a_damaged_cache_is_no_answer(lint: Lint) -> None:
     first = lint(files={"Dockerfile": BAD})
-    (entry,) = Path(lint_cache.folder()).iterdir()
+    (entry,) = Path(lint_cache.folder() or "").iterdir()
 
     for data in (b"", b"x", entry.read_bytes()[:-3], b"i\x01\x00\x00\x00"):
         entry.write_bytes(data)
@@ -296,6 +296,16 @@ def test_a_cache_that_cannot_be_written_is_none(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
     assert lint(files={"Dockerfile": BAD}).code == 1
+
+
+def test_who_has_no_home_has_no_cache(lint: Lint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", "")
+
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+
+    assert lint(files={"Dockerfile": BAD}).code == 1
+    assert os.listdir() == ["Dockerfile"]
 
 
 def test_bytes_that_are_no_text_are_shown(lint: Lint) -> None:
