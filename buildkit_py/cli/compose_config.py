@@ -6,7 +6,7 @@ import os
 import sys
 
 from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
-from buildkit_py.compose.discover import Request, World
+from buildkit_py.compose.discover import MOST_FILE_BYTES, Request, World
 from buildkit_py.compose.load import Loading, Options, load, stop_at
 from buildkit_py.compose.project import Project, bound, prune, resolve, select
 
@@ -49,10 +49,11 @@ class Disk:
     """The files of this machine: the seam of `compose.discover`."""
 
     def read(self, path: str) -> bytes:
+        # One byte more than a file may have, so that an endless one is refused.
         if path == "-":
-            return sys.stdin.buffer.read()
+            return sys.stdin.buffer.read(MOST_FILE_BYTES + 1)
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(MOST_FILE_BYTES + 1)
 
     def kind(self, path: str) -> str:
         if os.path.isdir(path):
@@ -259,9 +260,7 @@ def _uninterpolated(
         return "".join(f"{name}\n" for name in sorted(services.value if services else ()))
     data: Any = render.without_shape(plain(tree.root))
     if form == "json":
-        import json
-
-        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+        return render.json_text(data)
     from buildkit_py.compose.yaml_text import to_yaml
 
     return to_yaml(data)

@@ -46,6 +46,10 @@ def extend(
         services.value[name] = extending.service(name, services, path, resets, ())
 
 
+MOST_CHAINED = 100
+"""Services that extend each other in a row."""
+
+
 class _Extending:
     def __init__(self, loading: Loading, folder: str, environment: Mapping[str, str]) -> None:
         self.loading = loading
@@ -86,6 +90,9 @@ class _Extending:
             shown = " → ".join(each for _, each in (*chain, (base_path, base_name)))
             message = f"services extend each other: {shown}"
             raise BadExtends(message, at=extends.span, label="a cycle")
+        if len(chain) > MOST_CHAINED:
+            message = f"more than {MOST_CHAINED} services extend each other in a row"
+            raise BadExtends(message, at=extends.span)
         base = self.service(base_name, base_services, base_path, base_resets, chain)
         if type(base.value) is not dict:
             return service

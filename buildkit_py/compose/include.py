@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from buildkit_py.compose.load import Loading
 
 SECTIONS = ("services", "volumes", "networks", "secrets", "configs", "models")
+MOST_FILES = 1000
+"""Files included by one project, each as often as it is; files that include twice double."""
+
+MOST_DEPTH = 30
+"""Includes within includes."""
+
 REMOTE = ("oci://", "https://", "http://", "git://", "ssh://", "git@")
 
 
@@ -84,6 +90,12 @@ def _one(
     if files[0] in chain:
         shown = " → ".join(map(world.shown, (*chain[chain.index(files[0]) :], files[0])))
         raise BadInclude(f"files include each other: {shown}", at=entry.span, label="a cycle")
+    loading.included += len(files)
+    if loading.included > MOST_FILES or len(chain) > MOST_DEPTH:
+        raise BadInclude(
+            f"more than {MOST_FILES} files are included, or {MOST_DEPTH} within each other",
+            at=entry.span,
+        )
     named = _texts(entry.get("project_directory"), entry)
     own = join(folder, named[0]) if named and not posixpath.isabs(named[0]) else "".join(named[:1])
     own = own or posixpath.dirname(files[0])

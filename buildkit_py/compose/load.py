@@ -63,6 +63,7 @@ class Loading:
     """One load: what it reads from, how, and what it has to say.
 
     warnings: in order, each once
+    extended: files that services extend, by path; included: how many files were
     """
 
     def __init__(self, world: World, options: Options) -> None:
@@ -70,6 +71,7 @@ class Loading:
         self.options = options
         self.warnings: list[str] = []
         self.extended: dict[str, tuple[Node, list[tuple[str, ...]]]] = {}
+        self.included = 0
 
     def warn(self, text: str) -> None:
         if text not in self.warnings:

@@ -26,7 +26,15 @@ def to_json(project: dict[str, Any]) -> str:
     }
     shaped.setdefault("services", {})
     # Keys at the top are sorted, as Go sorts a map's.
-    return json.dumps(dict(sorted(shaped.items())), indent=2, ensure_ascii=False) + "\n"
+    return json_text(dict(sorted(shaped.items())))
+
+
+def json_text(value: Any) -> str:
+    """Return plain values as JSON; what could command a terminal is escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    if text.isascii():
+        return text
+    return text.translate({code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)})
 
 
 def to_yaml_text(project: dict[str, Any]) -> str:

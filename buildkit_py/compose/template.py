@@ -24,6 +24,9 @@ _NEXT = _FIRST | frozenset("0123456789")
 MOST_NESTED = 50
 """Defaults within defaults; more is an error instead of a crash."""
 
+MOST_TEXT = 1 << 22
+"""Characters of a text with its variables replaced: values that double each other stop here."""
+
 
 class TemplateError(Exception):
     """A template is wrong, or needs a variable that has no value.
@@ -66,8 +69,12 @@ def substitute(
     unset: called with the name of each variable that is read without a default and not set
     """
     out: list[str] = []
-    at = 0
+    at = size = 0
     while (dollar := template.find("$", at)) >= 0:
+        size += len(out[-1]) if out else 0
+        if size > MOST_TEXT:
+            errors.append(TemplateError(template[dollar : dollar + 20]))
+            return ""
         out.append(template[at:dollar])
         following = template[dollar + 1 : dollar + 2]
         if following == "$":

@@ -154,6 +154,7 @@ def test_a_folder_reached_by_a_link_keeps_its_name(folder: Path) -> None:
         (["up", "-d"], 2, "`pycompose up` is not supported yet"),
         (["confg"], 2, "did you mean `config`?"),
         (["-f", "no.yaml", "config"], 2, "cannot read `no.yaml`"),
+        (["-f", "/dev/zero", "config"], 2, "`/dev/zero` is larger than 16 MiB"),
     ],
 )
 def test_mistakes_are_told(folder: Path, words: list[str], code: int, text: str) -> None:

@@ -418,3 +418,19 @@ def test_home_is_for_tildes() -> None:
     found = service("volumes: ['~/a:/a', '~:/b']\nenv_file: []")
 
     assert [mount["source"] for mount in found["volumes"]] == ["/root/a", "/root"]
+
+
+def test_endless_inputs_are_bounded() -> None:
+    many = {f"{n}.yaml": f"include: [{n + 1}.yaml, {n + 1}.yaml]" for n in range(20)}
+    deep = {f"{n}.yaml": f"include: [{n + 1}.yaml]\n{ONE}" for n in range(60)}
+    chain = "".join(f"  s{n}: {{extends: s{n + 1}}}\n" for n in range(2000))
+    doubling = "A0=aaaaaaaaaaaaaaaa\n" + "".join(f"A{n}=$A{n - 1}$A{n - 1}\n" for n in range(1, 60))
+
+    for files in (many, deep):
+        with pytest.raises(BadInclude, match="more than 1000 files are included, or 30"):
+            loaded({"compose.yaml": f"include: [0.yaml]\n{ONE}", "20.yaml": ONE, **files})
+    with pytest.raises(BadExtends, match="more than 100 services extend each other"):
+        loaded(f"services:\n{chain}  s2000: {{image: b}}\n")
+    with pytest.raises(ComposeError) as caught:
+        loaded({"compose.yaml": ONE, ".env": doubling})
+    assert caught.value.code == "compose/bad-variable"
