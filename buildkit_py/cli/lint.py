@@ -32,6 +32,8 @@ LINT = Command(
     " current directory.",
     (
         Option("--config", "text", "Read this configuration and no other", metavar="FILE"),
+        Option("--context", "text", "Build context, for its .dockerignore (default: where the"
+               " Dockerfile is)", metavar="DIR"),
         Option("--exclude", "list", "Pass over paths that match, in directories", metavar="GLOB"),
         Option("--explain", "text", "Print the page of a rule", metavar="RULE"),
         Option("--fail-on", "text", "error, warning (default), info, style or never",
@@ -52,7 +54,7 @@ LINT = Command(
                metavar="PATH"),
     ),
     arguments="[PATH...]",
-    unsupported=("--fix", "--diff", "--baseline", "--watch", "--context", "--output"),
+    unsupported=("--fix", "--diff", "--baseline", "--watch", "--output"),
 )  # fmt: skip
 
 
@@ -150,7 +152,8 @@ def check_file(
 
     shown = str(values["stdin_filename"] or name) if name == "-" else name
     data = read_file(name)
-    ignored = ignore_text(name)
+    context = values["context"]
+    ignored = ignore_text(name, None if context is None else str(context))
     entry = None
     if name != "-" and not values["no_cache"] and find is None:
         entry = lint_cache.Entry(name, data, ignored[1] if ignored else b"", config)

@@ -88,14 +88,15 @@ def read_file(name: str) -> bytes:
         raise _unreadable(name, error.strerror) from None
 
 
-def ignore_text(name: str) -> tuple[str, bytes] | None:
+def ignore_text(name: str, context: str | None = None) -> tuple[str, bytes] | None:
     """Return name and bytes of the ignore file that goes with a Dockerfile.
 
-    The context is taken to be the Dockerfile's directory, where most builds have it.
+    context: where the build's context is; None for the Dockerfile's directory, where most have it
     """
-    if name == "-":
+    if name == "-" and context is None:
         return None
-    for path in (f"{name}.dockerignore", os.path.join(os.path.dirname(name), ".dockerignore")):
+    folder = os.path.dirname(name) if context is None else context
+    for path in (f"{name}.dockerignore", os.path.join(folder, ".dockerignore")):
         try:
             with open(path, "rb") as file:
                 return path, file.read(1 << 20)

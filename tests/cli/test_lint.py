@@ -172,6 +172,8 @@ def test_the_ignore_file_beside_is_read(lint: Lint) -> None:
     files = {"Dockerfile": "FROM a:1\nCOPY x.log /\n", ".dockerignore": "*.log\n"}
 
     assert "warning[CopyIgnoredFile]" in lint("Dockerfile", files=files).out
+    assert lint("Dockerfile", "--context", "elsewhere").out == ""
+    assert "CopyIgnoredFile" in lint("-", "--context", ".", stdin=files["Dockerfile"]).out
     own = {"Dockerfile.dockerignore": "*.txt\n"}
     assert lint("Dockerfile", files=own).out == ""
 
