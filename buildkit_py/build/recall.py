@@ -2,9 +2,9 @@
 
 After a build that ran from a directory, a record is kept of all it looked at: the bytes of the
 Dockerfile and of the ignore file, the stat of every context file that a step read, the names in
-each directory it listed, the images it started from. When the same request comes again and all of
-that still stands, the answer is the image of then. Anything doubtful is no answer, and the build
-goes the long way (where every step is most likely cached).
+each directory it listed, the images it started from, and where subordinate ids come from. When the
+same request comes again and all of that still stands, the answer is the image of then. Anything
+doubtful is no answer, and the build goes the long way (where every step is most likely cached).
 
 Nothing heavy is imported here, and no SQLite is opened: docs/startup.md has the figures.
 
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _FORMAT = f"2 {__version__} {sys.version_info[0]}.{sys.version_info[1]}"
 """A record of another release, or of another Python (marshal), is no record."""
+
+_ID_FILES = ("/etc/subuid", "/etc/subgid", "/usr/bin/newuidmap", "/usr/bin/newgidmap")
+"""What decides which owners a rootless build can give to files."""
 
 _S_IFMT = 0o170000
 _S_IFDIR = 0o040000
@@ -110,8 +113,19 @@ def keep(
         "names": dict(names),
         "blobs": dict(blobs),
         "index": index_signature(request.root),
+        "ids": _id_files(),
     }
     _write(record_path(request), data)
+
+
+def _id_files() -> list[Signature | None]:
+    found: list[Signature | None] = []
+    for path in _ID_FILES:
+        try:
+            found.append(signature(os.stat(path)))
+        except OSError:
+            found.append(None)
+    return found
 
 
 def _write(path: str, data: dict[str, Any]) -> None:
@@ -137,7 +151,7 @@ def recall(request: BuildRequest) -> Answer | None:
     try:
         # `marshal` trusts what it reads: so must we, and that is only what we wrote ourselves.
         data = marshal.loads(_read(path, owner=os.geteuid()))
-        if data["format"] != _FORMAT:
+        if data["format"] != _FORMAT or data["ids"] != _id_files():
             return None
         return _check(request, path, data)
     except (OSError, ValueError, EOFError, TypeError, KeyError):

@@ -139,3 +139,25 @@ def test_the_same_layers_as_for_others(single: Person) -> None:
 
     assert first.done.image == second.done.image
     shutil.rmtree(root.root)
+
+
+def test_subordinate_ids_that_come_later_are_used_at_once(single: Person) -> None:
+    """What was made without them has other owners on disk: neither it nor the answer is reused."""
+    context = single.context(
+        "FROM busybox\nCOPY --chown=5:6 f /f\nRUN echo owner=$(stat -c %u:%g /f)\n", {"f": "f"}
+    )
+    first = first_free_id("/etc/subuid", "/etc/subgid")
+    ids = f"{first}-{first + 65535}"
+
+    before = single.pybuild(context)
+    single.pybuild(context)
+    subprocess.run(["usermod", "--add-subuids", ids, "--add-subgids", ids, ACCOUNT], check=True)
+    try:
+        after = single.pybuild(context)
+        again = single.pybuild(context)
+    finally:
+        subprocess.run(["usermod", "--del-subuids", ids, "--del-subgids", ids, ACCOUNT], check=True)
+
+    assert before.said("owner") == "0:0"
+    assert after.said("owner") == "5:6"
+    assert "#3 CACHED" in again.stderr
