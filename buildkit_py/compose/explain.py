@@ -122,9 +122,24 @@ def _complaints(error: ValidationError, root: Node, schema: dict[str, Any]) -> l
             # Nothing has no text to point at.
             at=node.place if node.value is None else node.span,
             label=kind(node.value),
-            hint="remove the key, or give it a value" if node.value is None else None,
+            hint=_hint(node, path, wanted),
         )
     ]
+
+
+_DURATIONS = frozenset(
+    "interval timeout start_period start_interval stop_grace_period delay monitor window".split()
+)
+
+
+def _hint(node: Node, path: tuple[str, ...], wanted: list[str]) -> str | None:
+    if node.value is None:
+        return "remove the key, or give it a value"
+    if wanted != ["a string"] or type(node.value) not in (int, float, bool):
+        return None
+    if path[-1] in _DURATIONS and type(node.value) is int:
+        return f"durations have a unit: `{node.span.text}s`"
+    return f'write `"{node.span.text}"`'
 
 
 def _unknown_keys(error: ValidationError, node: Node, path: tuple[str, ...]) -> list[InputError]:

@@ -169,7 +169,8 @@ def _escaped(c: str) -> str:
 
 def _literal(text: str, indent: int) -> str:
     """Return a literal block, without the line end behind it."""
-    hint = "2" if text[0] == " " else ""
+    # The first line with characters would set the indentation.
+    hint = "2" if text.lstrip("\n")[:1] in (" ", "\t") else ""
     body = text.rstrip("\n")
     ends = len(text) - len(body)
     chomp = "-" if ends == 0 else "+" if ends > 1 else ""

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from buildkit_py.compose.reading import read
@@ -64,6 +64,8 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=300)
+@example({"a": "\n 0"})
 @given(st.dictionaries(TEXTS, VALUES, min_size=1, max_size=3))
 def test_printed_yaml_reads_back(value: dict[str, Any]) -> None:
     (document,) = read(Source("f", to_yaml(value)))
