@@ -40,11 +40,18 @@ class BadImage(RemoteError):
 
 
 def to_json(value: Any) -> bytes:
-    """Return compact JSON as Go's encoder writes it: `<`, `>` and `&` are escaped."""
+    """Return compact JSON as Go's encoder writes it: `<`, `>` and `&` are escaped.
+
+    A byte of a Dockerfile that is no UTF-8 is a sign in its place, as JSON is UTF-8.
+    """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text.encode("utf-8", "surrogateescape")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        halves = ("\\ufffd" if "\ud800" <= each <= "\udfff" else each for each in text)
+        return "".join(halves).encode()
 
 
 def from_json(data: bytes, what: str) -> dict[str, Any]:
@@ -52,7 +59,7 @@ def from_json(data: bytes, what: str) -> dict[str, Any]:
     if len(data) > MOST_METADATA_BYTES:
         raise BadImage(f"the {what} is larger than {MOST_METADATA_BYTES} bytes")
     try:
-        value = json.loads(data)
+        value = json.loads(data.decode("utf-8", "replace"))
         if b"\\ud" in data.lower():
             # JSON can write half a character, UTF-8 cannot: Go puts a sign in its place, too.
             text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")

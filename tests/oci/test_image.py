@@ -35,6 +35,16 @@ def test_json_is_compact_and_escaped_as_go_does_it() -> None:
     )
 
 
+def test_bytes_that_are_no_text_are_a_sign_as_go_has_it() -> None:
+    echo = b"echo \xff\xfe".decode("utf-8", "surrogateescape")
+
+    written = to_json({"created_by": echo})
+
+    assert written == b'{"created_by":"echo \\ufffd\\ufffd"}'
+    assert from_json(written, "config") == {"created_by": "echo \ufffd\ufffd"}
+    assert from_json(b'{"a":"\xff"}', "config") == {"a": "\ufffd"}
+
+
 def test_a_manifest_reads_back() -> None:
     manifest = Manifest(
         Descriptor(CONFIG, DIGEST, 5),
