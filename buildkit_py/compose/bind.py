@@ -125,6 +125,8 @@ def _int(value: Any, binding: Binding) -> int:
         return int(value)
     if type(value) is not int:
         raise _wrong(value, "whole number")
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(f"`{value}` is too large")
     return value
 
 

@@ -55,21 +55,10 @@ def _meant(error: ValidationError, schema: dict[str, Any]) -> Iterator[Validatio
         errors
         for errors in forms.values()
         if not any(e.validator == "type" and not e.path for e in errors)
-        and not any(e.validator == "anyOf" and not e.path for e in errors)
-    ]
-    nested = [
-        e for errors in forms.values() for e in errors if e.validator == "anyOf" and not e.path
     ]
     if len(inside) == 1:
         for each in inside[0]:
             yield from _meant(each, schema)
-    elif not inside and nested:
-        # One of the forms has forms itself; if the value is of such a form, that one is judged.
-        deeper = [one for each in nested for one in _meant(each, schema)]
-        if any(e.validator != "anyOf" for e in deeper):
-            yield from deeper
-        else:
-            yield error
     else:
         yield error
 

@@ -13,7 +13,7 @@ import json
 import os
 import re
 
-from buildkit_py.compose.tree import Node, find, plain
+from buildkit_py.compose.tree import Node, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,10 +163,3 @@ def repeated(items: list[Node]) -> tuple[int, int] | None:
             return seen[key], at
         seen[key] = at
     return None
-
-
-def place(node: Node, path: list[str]) -> Node:
-    """Return the node at a path, or the nearest one above it."""
-    while path and find(node, tuple(path)) is None:
-        path = path[:-1]
-    return find(node, tuple(path)) or node
