@@ -1,4 +1,4 @@
-"""A further program in a container, with our standard streams: `exec` in the foreground."""
+"""A container, or a further program in one, with our standard streams: in the foreground."""
 
 from __future__ import annotations
 
@@ -46,10 +46,43 @@ def execute(
     interactive: bool = False,
     notice: Callable[[str], None] = lambda text: None,
 ) -> Exit:
-    """Run a program in a container to its end with our standard streams. Main thread only.
+    """Run a further program in a container to its end with our standard streams.
 
-    interactive: give it our input. Raises NotRunning and what prevents its start.
+    Main thread only. interactive: give it our input. Raises NotRunning and what prevents its start.
     """
+
+    def begin(streams: tuple[int, int, int]) -> Connection:
+        return group.execute(id, args, streams, env=env, cwd=cwd, user=user, terminal=terminal)
+
+    return _to_the_end(begin, terminal=terminal, interactive=interactive, notice=notice)
+
+
+def run(
+    group: Group,
+    id: str,
+    *,
+    terminal: bool = False,
+    interactive: bool = False,
+    notice: Callable[[str], None] = lambda text: None,
+) -> Exit:
+    """Run a container that was made, and does not run, to its end with our standard streams.
+
+    Main thread only. What it writes comes to us and not to its log. terminal: as it was made
+    Raises what prevents its start, CannotStart for a program that cannot be run.
+    """
+    return _to_the_end(
+        lambda streams: group.run(id, streams),
+        terminal=terminal, interactive=interactive, notice=notice,
+    )  # fmt: skip
+
+
+def _to_the_end(
+    begin: Callable[[tuple[int, int, int]], Connection],
+    *,
+    terminal: bool,
+    interactive: bool,
+    notice: Callable[[str], None],
+) -> Exit:
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     streams = [nothing, nothing, nothing]
     ours: dict[int, int] = {}
@@ -61,10 +94,7 @@ def execute(
             ours[number], streams[number] = (writer, reader) if number == 0 else (reader, writer)
             theirs.append(streams[number])
         try:
-            connection = group.execute(
-                id, args, (streams[0], streams[1], streams[2]), env=env, cwd=cwd, user=user,
-                terminal=terminal,
-            )  # fmt: skip
+            connection = begin((streams[0], streams[1], streams[2]))
         except BaseException:
             theirs += ours.values()
             raise
@@ -93,4 +123,4 @@ def execute(
     for output in outputs:
         if output.error is not None and output.error.errno != errno.EPIPE:
             notice(f"the output is not whole: {output.error.strerror}")
-    return Exit(int(answer["code"]), message=str(answer["message"]))
+    return Exit(int(answer["code"]), message=str(answer.get("message", "")))

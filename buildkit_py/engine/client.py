@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -353,6 +355,48 @@ class Group:
             terminal=terminal, detach=detach,
         )  # fmt: skip
         return connection
+
+    def run(self, id: str, fds: tuple[int, int, int]) -> Connection:
+        """Start a container with streams of ours instead of its log; see engine/attached.py.
+
+        An answer `terminal` brings a descriptor of its terminal, where it has one; `started`
+        says that it runs, and the last one has its exit `code`.
+        """
+        connection = self._connect_or_start()
+        connection.send("run", fds, id=id)
+        return connection
+
+    def processes(self, id: str) -> list[dict[str, Any]]:
+        """Return the processes of a container; see engine/processes.py. Raises NotRunning."""
+        connection = self._connect()
+        if connection is None:
+            raise containers.NotRunning(id)
+        with connection:
+            rows: list[dict[str, Any]] = connection.ask("processes", id=id)["rows"]
+            return rows
+
+    def until(self, holds: Callable[[], bool], *, seconds: float | None = None) -> bool:
+        """Wait until something holds of this group's containers; asked anew after each event.
+
+        Returns what it last was: False after so many seconds, or when no supervisor runs any
+        more and it does not hold then.
+        """
+        connection = self.events()
+        if connection is None:
+            return holds()
+        until = None if seconds is None else time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        with connection:
+            while not holds():
+                left = None if until is None else max(until - time.monotonic(), 0) * 1000
+                if not poll.poll(left):
+                    return holds()
+                try:
+                    connection.receive()
+                except SupervisorGone:
+                    return holds()
+            return True
 
     def events(self) -> Connection | None:
         """Return a connection whose answers are events, None where no supervisor runs."""

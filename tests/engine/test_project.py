@@ -298,3 +298,57 @@ def test_fixed_subnets_and_addresses(library: Library) -> None:
     """)
 
     assert told == ["10.199.3.7", "10.199.3.99", "network/address-taken"]
+
+
+def test_waiting_for_health_is_by_events_and_ends_with_the_supervisor(library: Library) -> None:
+    told = library("""
+        from buildkit_py.oci.image import Healthcheck
+        check = Healthcheck(("CMD", "test", "-e", "/ok"), interval=50_000_000, retries=1000)
+        spec = make("web", "sh", "-c", "sleep 0.4; touch /ok; sleep 600", healthcheck=check)
+        def healthy():
+            state = engine.find(spec.id).state
+            return state.health is not None and state.health.status == "healthy"
+        soon = project.until(healthy, seconds=0.05)
+        later = project.until(healthy, seconds=20)
+        threading.Timer(0.3, lambda: project.stop(spec.id, seconds=0)).start()
+        ended = project.until(lambda: not engine.find(spec.id).running, seconds=20)
+        tell([soon, later, ended])
+    """)
+
+    assert told == [False, True, True]
+
+
+def test_the_processes_of_a_container_are_known(library: Library) -> None:
+    told = library("""
+        spec = make("web", "sh", "-c", "sleep 601 & sleep 602")
+        rows = []
+        while sorted(row["args"] for row in rows) != ["sleep 601", "sleep 602"]:
+            rows = project.processes(spec.id)
+            time.sleep(0.02)
+        tell([rows[1]["ppid"] == rows[0]["pid"] == engine.find(spec.id).state.pid, rows[0]["uid"]])
+    """)
+
+    assert told == [True, 0]
+
+
+def test_a_container_is_run_with_streams_of_ours(library: Library) -> None:
+    told = library("""
+        from buildkit_py.engine.attached import run
+        make("db")
+        spec = project.create(request("job", "sh", "-c", "ping -c1 -W2 db >/dev/null; cat; exit 3"))
+        read, write = os.pipe()
+        os.write(write, b"from outside\\n"), os.close(write)
+        saved = os.dup(0), os.dup(1)
+        out_read, out_write = os.pipe()
+        os.dup2(read, 0), os.dup2(out_write, 1)
+        end = run(project, spec.id, interactive=True)
+        os.dup2(saved[0], 0), os.dup2(saved[1], 1), os.close(out_write)
+        missing = project.create(request("missing", "nothing"))
+        try:
+            run(project, missing.id)
+        except CannotStart as error:
+            tell([end.code, os.read(out_read, 100).decode(), error.code_of_program,
+                  len(list(engine.logs(engine.find(spec.id))))])
+    """)
+
+    assert told == [3, "from outside\n", 127, 0]

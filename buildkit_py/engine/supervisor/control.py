@@ -17,14 +17,15 @@ from typing import Any
 
 from buildkit_py.core.errors import Bug, BuildkitError, InputError
 from buildkit_py.engine import errors_over_sockets
-from buildkit_py.engine.containers import State
+from buildkit_py.engine.containers import NotRunning, State
+from buildkit_py.engine.processes import processes_of
 from buildkit_py.engine.supervisor.programs import Program
-from buildkit_py.runtime.kernel.processes import set_window_size
 from buildkit_py.runtime.process import Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.engine.supervisor.main import Supervisor
+    from buildkit_py.engine.supervisor.member import Member
 
 MOST_BYTES = 1 << 17
 _CREDENTIALS = struct.Struct("3i")
@@ -38,6 +39,7 @@ class Client:
         self.connection = connection
         self.closing: list[Callable[[], None]] = []
         self.program: Program | None = None
+        self.subject: Member | None = None
         connection.setblocking(False)
         home.loop.watch(connection.fileno(), self._on_events)
 
@@ -112,6 +114,25 @@ class Client:
 
         member.start(done)
 
+    def run(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Start a container with the client's streams; the last answer has its exit code."""
+        if len(fds) != 3:
+            raise Bug("a container needs three descriptors")
+        member = self.home.member(request["id"])
+
+        def done(error: BuildkitError | None) -> None:
+            if error is not None:
+                self.fail(error)
+                return
+            self.send({"started": True})
+            member.waiting.append(self._ended)
+
+        def on_terminal(fd: int) -> None:
+            self.send({"terminal": True}, (fd,))
+
+        self.subject = member
+        member.run((fds[0], fds[1], fds[2]), done=done, on_terminal=on_terminal)
+
     def stop(self, request: dict[str, Any], fds: list[int]) -> None:
         member = self.home.member(request["id"])
         seconds = request.get("seconds")
@@ -167,13 +188,25 @@ class Client:
             self.answer(code=end.code, message=end.message)
 
     def resize(self, request: dict[str, Any], fds: list[int]) -> None:
-        if self.program is not None and self.program.process.terminal >= 0:
-            size = int(request["rows"]), int(request["columns"])
-            set_window_size(self.program.process.terminal, *size)
+        process = self.program.process if self.program is not None else None
+        if self.subject is not None:
+            process = self.subject.process
+        if process is not None:
+            process.resize(int(request["rows"]), int(request["columns"]))
 
     def signal(self, request: dict[str, Any], fds: list[int]) -> None:
+        number = int(request["signal"])
         if self.program is not None:
-            self.program.kill(int(request["signal"]))
+            self.program.kill(number)
+        elif self.subject is not None and self.subject.process is not None:
+            self.subject.kill(number)
+
+    def processes(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Tell the processes of a container."""
+        member = self.home.member(request["id"])
+        if member.process is None:
+            raise NotRunning(member.spec.id)
+        self.answer(rows=processes_of(member.process.pid))
 
     def follow(self, request: dict[str, Any], fds: list[int]) -> None:
         """Tell whenever a log grew or its container's state changed, until it ends for good.
@@ -223,7 +256,9 @@ _HANDLERS: dict[str, Callable[[Client, dict[str, Any], list[int]], None]] = {
     "hold": Client.hold,
     "kill": Client.kill,
     "remove-network": Client.remove_network,
+    "processes": Client.processes,
     "resize": Client.resize,
+    "run": Client.run,
     "signal": Client.signal,
     "start": Client.start,
     "stop": Client.stop,

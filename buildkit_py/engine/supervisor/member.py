@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 from buildkit_py.core.data import replace
-from buildkit_py.core.errors import BuildkitError, HostError
+from buildkit_py.core.errors import BuildkitError, HostError, InputError
 from buildkit_py.core.files import Lock
 from buildkit_py.engine import containers
 from buildkit_py.engine.clock import now
@@ -43,6 +43,10 @@ STEADY_SECONDS = 10.0
 KILL_PATIENCE_SECONDS = 10.0
 
 
+class AlreadyRuns(InputError):
+    code = "engine/already-runs"
+
+
 class Member:
     """One container. Owns its lock, its process, its log and its place in the networks."""
 
@@ -60,6 +64,9 @@ class Member:
         self._carriers: list[Carrier] = []
         self._stdin = -1
         self._starting: Done | None = None
+        self._streams: tuple[int, int, int] | None = None
+        self._attached = False
+        self._on_terminal: Callable[[int], None] = lambda fd: None
         self._delay = FIRST_DELAY_SECONDS
         self._since = 0.0
         self._restart: Timer | None = None
@@ -70,6 +77,25 @@ class Member:
     def is_alive(self) -> bool:
         """Whether it runs, is being started, or will be started again by itself."""
         return self.process is not None or self._restart is not None
+
+    def run(
+        self,
+        streams: tuple[int, int, int],
+        *,
+        done: Done,
+        on_terminal: Callable[[int], None],
+    ) -> None:
+        """Start the container with somebody's streams instead of its log; those stay the caller's.
+
+        on_terminal: called with the near end of its terminal, where it has one
+        """
+        if self.is_alive:
+            raise AlreadyRuns(f"container {self.spec.id} is running")
+        self._streams, self._on_terminal = streams, on_terminal
+        try:
+            self.start(done)
+        finally:
+            self._streams = None
 
     def start(self, done: Done) -> None:
         """Start the container; one that runs is left in peace."""
@@ -148,7 +174,9 @@ class Member:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             streams = [nothing, nothing, nothing]
-            if not container.terminal:
+            if self._streams is not None:
+                streams = list(self._streams)
+            elif not container.terminal:
                 for number, name in ((1, "stdout"), (2, "stderr")):
                     read, write = os.pipe2(os.O_CLOEXEC)
                     ours.append((read, name))
@@ -169,6 +197,7 @@ class Member:
             for fd in (nothing, *theirs):
                 os.close(fd)
         self.process = process
+        self._attached = self._streams is not None
         self._carriers = [Carrier(self.home.loop, fd, name, self._log) for fd, name in ours]
         self.home.loop.watch(process.fileno(), self._on_channel)
         self.plugged.plug(process)
@@ -180,14 +209,20 @@ class Member:
         assert process is not None
         had_terminal = process.terminal >= 0
         process.advance()
-        if process.terminal >= 0 and not had_terminal and self._log is not None:
-            fd = os.dup(process.terminal)
-            self._carriers.append(Carrier(self.home.loop, fd, "stdout", self._log))
+        if process.terminal >= 0 and not had_terminal:
+            self._take_terminal(process)
         if process.sockets:
             self.plugged.serve_names(process.sockets)
             process.sockets = []
         if process.exit is not None:
             self._ended(process, process.exit)
+
+    def _take_terminal(self, process: Process) -> None:
+        if self._attached:
+            self._on_terminal(process.terminal)
+        elif self._log is not None:
+            fd = os.dup(process.terminal)
+            self._carriers.append(Carrier(self.home.loop, fd, "stdout", self._log))
 
     def _on_executed(self, _: int) -> None:
         """The program runs, or it could not be run, and then the channel says so already."""
