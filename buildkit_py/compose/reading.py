@@ -226,6 +226,9 @@ class _Reader:
             value = self._binary(event)
         elif tag != "!" and not event.style:
             value = resolve(text)
+        if type(value) is float and value - value != 0:
+            # JSON, by which docker checks the file, has no such numbers either.
+            raise BadYaml(f"`{text}` is no number of compose files", at=self._span(event))
         return Node(value, self._span(event))
 
     def _tagged(self, event: Any) -> object:

@@ -103,6 +103,8 @@ def test_documents_are_read_one_by_one() -> None:
         ("<<: 1", BadYaml, "`<<` merges mappings, or a list of them", "1:5"),
         ("a: !!int x", BadYaml, "`x` is no `!!int`", "1:4"),
         ("a: !!binary '%'", BadYaml, "this is no Base64 of a text", "1:4"),
+        ("a: .nan", BadYaml, "`.nan` is no number of compose files", "1:4"),
+        ("a: [!!float -.inf]", BadYaml, "`-.inf` is no number of compose files", "1:5"),
         ("a: \x01", BadYaml, "this is no YAML: control characters are not allowed", "1:4"),
     ],
 )
