@@ -28,6 +28,7 @@ from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest, sha256
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.events import Event, Sink, StepStarted
+from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.ast import Dockerfile, From
 from buildkit_py.dockerfile.glob import match as wildcard_match
 from buildkit_py.dockerfile.lower import lower
@@ -128,7 +129,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
         bases = Bases(services, pull=request.pull, stages=_stage_names(file))
         lowered = lower(file, _lower_request(request), bases.resolve)
         entitlements.require(lowered.vertices, request.allow, network=request.network)
-        for warning in lowered.warnings:
+        for warning in [*lowered.warnings, *_unknown_stages(request, lowered)]:
             services.warn(warning)
         again = _again(request)
         packing = stack.enter_context(
@@ -185,6 +186,20 @@ def _lower_request(request: BuildRequest) -> LowerRequest:
 
 def _stage_names(file: Dockerfile) -> list[str]:
     return [each.name.text for each in file.instructions if isinstance(each, From) and each.name]
+
+
+def _unknown_stages(request: BuildRequest, lowered: Lowered) -> list[InputError]:
+    """Return a complaint for each name of `--no-cache-filter` that no stage of this build has."""
+    known = {vertex.stage.lower() for vertex in lowered.vertices if vertex.stage}
+    return [
+        InputError(
+            f"`--no-cache-filter`: no stage of this build is called `{name}`",
+            code="build/unknown-stage",
+            hint=did_you_mean(name, known),
+        )
+        for name in request.no_cache_filter
+        if name.lower() not in known
+    ]
 
 
 def _again(request: BuildRequest) -> Callable[[Vertex], bool]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
+
 from buildkit_py.cli.reader import Command
 
 
@@ -39,4 +43,9 @@ def print_help(command: Command, *, epilog: str = "") -> None:
     show.__annotations__ = {name: kind for name, kind, _ in parameters}
     application = typer.Typer(add_completion=False, rich_markup_mode=None)
     application.command(help=command.help, epilog=epilog or None)(show)
-    application(args=["--help"], prog_name=command.name, standalone_mode=False)
+    drawn = io.StringIO()
+    with contextlib.redirect_stdout(drawn):
+        application(args=["--help"], prog_name=command.name, standalone_mode=False)
+    # Written by us: Click would end the program its own way when nobody reads.
+    sys.stdout.write(drawn.getvalue())
+    sys.stdout.flush()

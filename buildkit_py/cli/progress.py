@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from _thread import allocate_lock  # `threading` takes 2 ms to import
 
@@ -252,20 +251,21 @@ class Live:
         if event.cached:
             self._line(f" => CACHED{title[3:]}", "36")
         elif event.cancelled:
-            self._line(f"{title}  CANCELED", "33")
+            self._line(title, "33", end="  CANCELED")
         elif event.error is not None:
             kept += map(bare, self.lines.end(event.number))
-            self._line(f"{title}  ERROR", "31")
+            self._line(title, "31", end="  ERROR")
             for line in kept:
                 self._line(f" => => # {line}", "")
         else:
-            self._line(f"{title}  {event.seconds:.1f}s", "34")
+            self._line(title, "34", end=f"  {event.seconds:.1f}s")
         self.lines.end(event.number)
         self._draw()
 
-    def _line(self, text: str, colour: str) -> None:
-        width = self._width()
-        cut = text if len(text) < width else text[: width - 1]
+    def _line(self, text: str, colour: str, *, end: str = "") -> None:
+        """Write one line; what does not fit is cut from `text`, never from `end`."""
+        most = max(self._width() - 1 - len(end), 0)
+        cut = (text if len(text) <= most else f"{text[: max(most - 1, 0)]}…") + end
         painted = f"\x1b[{colour}m{cut}\x1b[0m" if colour and self.colour else cut
         self.stream.write(f"{painted}\n")
 
@@ -290,12 +290,8 @@ class Live:
     def _draw(self) -> None:
         now = time.monotonic()
         for name, started, kept in list(self.running.values())[:8]:
-            self._line(f" => {name}  {now - started:.1f}s", "")
+            self._line(f" => {name}", "", end=f"  {now - started:.1f}s")
             self.drawn += 1
             for line in kept:
                 self._line(f" => => # {line}", "2")
                 self.drawn += 1
-
-
-def error_stream() -> TextIO:
-    return sys.stderr

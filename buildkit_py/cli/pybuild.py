@@ -92,12 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             from buildkit_py.cli import parse
 
             return parse.run(arguments[1:])
+        refuse_later(arguments)
         return _build(arguments)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(BUILD, epilog=f"Other commands: {', '.join(SUBCOMMANDS)}.")
-        return 0
     except BuildkitError as error:
         return report(error)
     except KeyboardInterrupt:
@@ -112,15 +108,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return report_bug(error)
 
 
+def refuse_later(arguments: Sequence[str]) -> None:
+    """Raise for a command that is still to come, also where its help is asked for."""
+    if arguments and arguments[0] in LATER:
+        raise InputError(f"`pybuild {arguments[0]}` is not supported yet", code="cli/not-yet")
+
+
 def _build(argv: Sequence[str]) -> int:
-    values, arguments = read(BUILD, argv)
+    try:
+        values, arguments = read(BUILD, argv)
+    except HelpWanted:
+        from buildkit_py.cli.help import print_help
+
+        print_help(BUILD, epilog=f"Other commands: {', '.join(SUBCOMMANDS)}.")
+        return 0
     if values["version"]:
         from buildkit_py import __version__
 
         print(f"pybuild {__version__}")
         return 0
-    if arguments and arguments[0] in LATER:
-        raise InputError(f"`pybuild {arguments[0]}` is not supported yet", code="cli/not-yet")
+    refuse_later(arguments)
     try:
         request = make_request(values, arguments)
     except FileNotFoundError:
@@ -233,6 +240,8 @@ def make_request(values: dict[str, Value], arguments: Sequence[str]) -> BuildReq
             code="cli/one-context",
             hint="`pybuild .` builds from this directory",
         )
+    if values["jobs"] == 0:
+        raise InputError("`--jobs` is at least 1", code="cli/no-jobs")
     context = arguments[0]
     if context == "-" or "://" in context or context.startswith("git@"):
         raise InputError(

@@ -175,7 +175,11 @@ def _stage(
         hint = None
         for each in result.unset:
             name = each.name
-            hint = did_you_mean(name, arguments) or f"declare `ARG {name}` before the first FROM"
+            if name in declared:
+                hint = f"`ARG {name}` has no value: give it one, or use `--build-arg {name}=…`"
+            else:
+                near = did_you_mean(name, arguments)
+                hint = near or f"declare `ARG {name}` before the first FROM"
             if name not in declared:
                 warnings.append(undefined(name, each.at or span, hint))
         return result.text, hint

@@ -127,3 +127,13 @@ def test_a_terminal_keeps_finished_steps_and_the_failing_one_s_output() -> None:
     assert "CACHED" in text
     assert "[2/3] RUN make  1.3s" in text
     assert "[3/3] RUN false  ERROR" in text
+
+
+def test_a_long_name_is_cut_and_its_end_is_not() -> None:
+    stream = io.StringIO()
+    live = Live(stream)
+    live.emit(StepStarted(1, "[1/1] RUN " + "x" * 200))
+    live.emit(StepEnded(1, seconds=2.5))
+
+    last = stream.getvalue().splitlines()[-1]
+    assert "x…  2.5s" in last
