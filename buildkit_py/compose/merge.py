@@ -92,8 +92,14 @@ def sequence(node: Node) -> Node:
         for name, each in node.value.items():
             if each.value is None:
                 items.append(each.made(name))
-            elif type(each.value) is list:
-                items += [item.made(f"{name}={go_text(item.value)}") for item in each.value]
+                continue
+            inner = each.value if type(each.value) is list else []
+            for one in (each, *inner):
+                if type(one.value) is dict or (one is not each and type(one.value) is list):
+                    message = f"`{name}` must be a text, a number or a boolean"
+                    raise CannotMerge(message, at=one.span, label=kind(one.value))
+            if inner or each.value == []:
+                items += [item.made(f"{name}={go_text(item.value)}") for item in inner]
             else:
                 items.append(each.made(f"{name}={go_text(each.value)}"))
         return node.made(sorted(items, key=lambda item: str(item.value)))

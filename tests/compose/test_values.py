@@ -123,6 +123,8 @@ def test_a_name_that_differs_from_the_old_form() -> None:
         ("networks: [a]", "networks: a"),
         ("extra_hosts: [a=1]", "extra_hosts: 1"),
         ("deploy: {mode: x}", "deploy: x"),
+        ("labels: {a: b}", "labels: {c: {d: e}}"),
+        ("extra_hosts: {a: b}", "extra_hosts: {c: [[d]]}"),
     ],
 )
 def test_special_keys_need_one_kind_too(base: str, over: str) -> None:
