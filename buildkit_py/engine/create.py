@@ -85,8 +85,10 @@ def create(
         temporary = store.session.temporary("c")
         os.mkdir(temporary, 0o700)
         files = _write_files(temporary, final, request.files)
-        volumes, anonymous = _volumes(request, image.config)
-        mounts, account, cwd = _prepare(store, request, image.config, active, volumes, files, stack)
+        volumes, anonymous = _volumes(store.root, request, image.config)
+        mounts, account, cwd = _prepare(
+            store, request, image.config, active, volumes, anonymous, files, stack
+        )
         spec = ContainerSpec(
             id=id,
             name=request.name,
@@ -107,7 +109,11 @@ def create(
             healthcheck=_healthcheck(request.healthcheck, image.config.healthcheck),
             stop_signal=parse_signal(request.stop_signal or image.config.stop_signal or "TERM"),
             stop_seconds=_stop_seconds(request.stop_seconds),
-            volumes=tuple(each.source for each in request.volumes if each.kind == "volume"),
+            volumes=tuple(
+                each.source
+                for each in volumes
+                if each.kind == "volume" and each.source not in anonymous
+            ),
             anonymous=anonymous,
             auto_remove=request.auto_remove,
         )  # fmt: skip
@@ -175,9 +181,12 @@ def _write_files(temporary: str, final: str, files: tuple[FileRequest, ...]) -> 
 
 
 def _volumes(
-    request: ContainerRequest, config: ContainerConfig
+    root: str, request: ContainerRequest, config: ContainerConfig
 ) -> tuple[list[VolumeRequest], tuple[str, ...]]:
-    """Return all volumes, with names for those that have none, and those names."""
+    """Return all volumes, with names for those that have none, and those names.
+
+    One without a name that comes from an earlier container, by its digits, stays without one.
+    """
     targets = [*(each.target for each in request.volumes), *(t.target for t in request.tmpfs)]
     targets += [each.target for each in request.files]
     wanted = [
@@ -191,9 +200,18 @@ def _volumes(
         for each in wanted
     ]
     anonymous = tuple(
-        new.source for old, new in zip(wanted, named, strict=True) if old.kind == "anonymous"
+        new.source
+        for old, new in zip(wanted, named, strict=True)
+        if old.kind == "anonymous" or (old.kind == "volume" and _is_anonymous(root, old.source))
     )
     return named, anonymous
+
+
+def _is_anonymous(root: str, name: str) -> bool:
+    try:
+        return len(name) == 64 and volume_records.read(root, name).anonymous
+    except volume_records.UnknownVolume:
+        return False
 
 
 def _prepare(
@@ -202,6 +220,7 @@ def _prepare(
     config: ContainerConfig,
     active: Active,
     volumes: list[VolumeRequest],
+    anonymous: tuple[str, ...],
     files: list[MountSpec],
     stack: ExitStack,
 ) -> tuple[list[MountSpec], Account, str]:
@@ -218,8 +237,7 @@ def _prepare(
         account = resolve_account(root, request.user or config.user, groups=request.groups)
         for each in volumes:
             if each.kind == "volume":
-                anonymous = len(each.source) == 64
-                volume_records.ensure(store, each.source, anonymous=anonymous)
+                volume_records.ensure(store, each.source, anonymous=each.source in anonymous)
             mounts.append(bind_of(store, each, root, stack))
         check_targets(mounts)
         make_workdir(root, cwd, mounts)

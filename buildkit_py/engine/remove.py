@@ -32,7 +32,12 @@ def remove_directory(root: str, spec: ContainerSpec, *, with_volumes: bool) -> N
                     os.unlink(link)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(containers.directory_of(root, spec.id), os.path.join(doomed, "container"))
-        for name in spec.anonymous if with_volumes else ():
+        others = {
+            name
+            for known in (containers.all_of(root) if with_volumes and spec.anonymous else ())
+            for name in (*known.spec.volumes, *known.spec.anonymous)
+        }
+        for name in set(spec.anonymous) - others if with_volumes else ():
             with contextlib.suppress(FileNotFoundError):
                 os.rename(os.path.join(root, "volumes", name), os.path.join(doomed, name))
         if spec.group == spec.id:

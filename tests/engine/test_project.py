@@ -352,3 +352,84 @@ def test_a_container_is_run_with_streams_of_ours(library: Library) -> None:
     """)
 
     assert told == [3, "from outside\n", 127, 0]
+
+
+def test_an_idle_project_sleeps_and_is_small(library: Library) -> None:
+    told = library("""
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: make(f"n{n}", ports=parse("127.0.0.1:0:80")), range(10)))
+        with project.engine.project("shop")._connect_or_start() as connection:
+            supervisor = connection.ask("hold")["pid"]
+        def read(pid, file, word):
+            with open(f"/proc/{pid}/{file}") as lines:
+                return sum(int(line.split()[1]) for line in lines if line.startswith(word))
+        def children(pid):
+            with open(f"/proc/{pid}/task/{pid}/children") as file:
+                return [int(each) for each in file.read().split()]
+        def is_python(pid):
+            return b"python" in open(f"/proc/{pid}/cmdline", "rb").read()
+        (zygote,) = children(supervisor)
+        ours = [supervisor, zygote, *(pid for pid in children(zygote) if is_python(pid))]
+        switches = lambda: [read(pid, "status", "voluntary_ctxt_switches") for pid in ours]
+        time.sleep(0.5)
+        before = switches()
+        time.sleep(1.5)
+        tell([len(ours), before == switches(),
+              sum(read(pid, "smaps_rollup", "Pss:") for pid in ours)])
+    """)
+
+    count, slept, kibibytes = told
+    assert count == 3  # with the proxy of published ports
+    assert slept
+    assert kibibytes < 60 << 10
+
+
+def test_a_network_goes_and_comes_while_its_project_runs(library: Library) -> None:
+    told = library("""
+        make("stays")
+        seen = []
+        for number in range(3):
+            project.ensure_network("shop_extra")
+            spec = make(f"x{number}", networks=(NetworkUse("shop_extra"),))
+            seen.append(ask(project, spec, "ping", "-c1", "-W1", f"shop-x{number}-1")[0])
+            project.remove(spec.id, force=True)
+            engine.remove_network("shop_extra")
+        tell([seen, engine.find("shop-stays-1").state.status])
+    """)
+
+    assert told == [[0, 0, 0], "running"]
+
+
+def test_volumes_without_a_name_go_on_in_the_next_container_and_then_away(
+    library: Library,
+) -> None:
+    told = library("""
+        from buildkit_py.engine.mounts import VolumeRequest
+        first = make("db", "sh", "-c", "echo kept >/data/file",
+                     volumes=(VolumeRequest("anonymous", "", "/data"),))
+        project.wait(first.id)
+        project.remove(first.id)
+        (name,) = first.anonymous
+        second = make("db", "cat", "/data/file", volumes=(VolumeRequest("volume", name, "/data"),))
+        project.wait(second.id)
+        text = [line.text for line in engine.logs(engine.find(second.id))]
+        project.remove(second.id, volumes=True)
+        tell([text, second.anonymous == first.anonymous, second.volumes, len(engine.volumes())])
+    """)
+
+    assert told == [["kept\n"], True, [], 0]
+
+
+def test_many_containers_need_no_higher_limit(library: Library) -> None:
+    told = library("""
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))
+        with ThreadPoolExecutor(8) as pool:
+            specs = list(pool.map(lambda n: make(f"n{n}"), range(60)))
+            limit = ask(project, specs[-1], "sh", "-c", "ulimit -n")[1]
+            running = sum(known.running for known in engine.containers())
+            list(pool.map(lambda spec: project.remove(spec.id, force=True), specs))
+        tell([running, limit, len(engine.containers())])
+    """)
+
+    assert told == [60, "256\n", 0]

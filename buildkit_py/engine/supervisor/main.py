@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -55,6 +56,9 @@ class Supervisor:
         """place: path of the socket."""
         self.host = userns.enter()
         self.zygote = Zygote.start(self.host)
+        # Ten descriptors a container. After the zygote: containers have the limit that we had.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self.root = root
         self.run_dir = run_dir
         self.group = group
