@@ -66,18 +66,3 @@ make_venv() {
   fi
   quietly "$1" -m venv --clear "$2" || fail "no virtual environment could be made in $2"
 }
-
-# reachable_scripts VENV: let pybuild start where a path has blanks or is longer than a kernel reads.
-# pip sees to that in the scripts that it writes itself, but not in ours.
-reachable_scripts() {
-  local script=$1/bin/pybuild
-  [[ $1 == *[[:space:]]* || ${#1} -gt 200 ]] || return 0
-  [ "$(head -n 1 "$script")" != '#!/bin/sh' ] || return 0
-  # What is a command to sh is a string to Python.
-  {
-    printf '%s\n' '#!/bin/sh' "'''exec' \"$1/bin/python\" \"\$0\" \"\$@\"" "' '''"
-    tail -n +2 "$script"
-  } >"$script.new"
-  chmod --reference="$script" "$script.new"
-  mv "$script.new" "$script"
-}

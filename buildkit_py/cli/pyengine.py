@@ -102,7 +102,11 @@ def _nested(name: str, given: list[str], arguments: list[str]) -> int:
     known = NETWORK if name == "network" else VOLUME
     usage = f"`pyengine {name} {'|'.join(known)}`"
     if not arguments or arguments[0] in ("--help", "-h"):
-        print(f"Usage: {usage[1:-1]} [OPTIONS] [ARGUMENTS]")
+        print(f"Usage: pyengine {name} [OPTIONS] COMMAND\n\nCommands:")
+        print(
+            "".join(f"  {each:<8}  {command.help}\n" for each, (command, _) in known.items()),
+            end="",
+        )
         return 0 if arguments else 2
     inner = arguments.pop(0)
     if inner in later[name]:
