@@ -73,48 +73,41 @@ def words(line: str) -> list[str]:
     """
     out: list[str] = []
     word: str | None = None
-    quote = ""
-    escaped = False
-    comment = False
+    # Which of `"`, `'`, a backtick and `$(` are open. In the last two, quotes still count.
+    held = {'"': False, "'": False, "`": False, ")": False}
+    escaped = comment = False
     for character in line:
         if comment:
             comment = character != "\n"
         elif escaped:
             word = (word or "") + character
             escaped = False
-        elif character == "\\" and quote != "'":
+        elif character == "\\" and not held["'"]:
             escaped = True
-        elif character in " \t\r\n" and not quote:
+        elif character in " \t\r\n" and not any(held.values()):
             if word is not None:
                 out.append(word)
             word = None
-        elif character == "#" and not quote and word is None:
+        elif character in "\"'" and not held[")"] and not held["'" if character == '"' else '"']:
+            # Also an empty pair of quotes is a word.
+            word = word or ""
+            held[character] = not held[character]
+        elif character == "#" and word is None and not any(held.values()):
             comment = True
-        elif character in "'\"" and quote in ("", character, "`"):
-            if quote == "`":
-                word = (word or "") + character
-            else:
-                # Also an empty pair of quotes is a word.
-                word = word or ""
-                quote = "" if quote else character
         else:
-            if character == "`" and quote in ("", "`"):
-                quote = "" if quote else "`"
-            elif character == "(" and not quote:
-                if not (word or "").endswith("$"):
+            if character in "()" and not (held['"'] or held["'"] or held["`"]):
+                if character == "(" and (held[")"] or not (word or "").endswith("$")):
                     raise ValueError("a `(` must be quoted")
-                quote = ")"
-            elif character == ")" and quote in ("", ")"):
-                if not quote:
-                    raise ValueError("a `)` must be quoted")
-                quote = ""
-            elif character in ";&|<>" and not quote:
-                if character == ">" and word and word[0].isdigit():
+                held[")"] = not held[")"]
+            elif character == "`" and not (held['"'] or held["'"] or held[")"]):
+                held["`"] = not held["`"]
+            elif character in ";&|<>" and not any(held.values()):
+                if character == ">" and word and word[0] in "0123456789":
                     word = None
                 break
             word = (word or "") + character
-    if escaped or quote:
-        raise ValueError("a quote is not closed" if quote else "nothing follows the backslash")
+    if escaped or any(held.values()):
+        raise ValueError("nothing follows the backslash" if escaped else "a quote is not closed")
     if word is not None:
         out.append(word)
     return out

@@ -141,6 +141,8 @@ def test_no_durations(text: str) -> None:
         ('a "" b', ["a", "", "b"]), ("a;b", ["a"]), ("a | b", ["a"]), ("a 2> b", ["a"]),
         ("a `b c` d", ["a", "`b c`", "d"]), ("a $(b c)", ["a", "$(b c)"]), ("a=b'c'", ["a=bc"]),
         ("a # b", ["a"]), ("a#b", ["a#b"]),
+        ("a ) b )", ["a", ") b )"]),
+        ("a `\"b\"`", ["a", "`b`"]), ("9> a", []), ("a \\# b", ["a", "#", "b"]),
     ],
 )  # fmt: skip
 def test_command_lines(line: str, expected: list[str]) -> None:
