@@ -102,7 +102,7 @@ def _nested(name: str, given: list[str], arguments: list[str]) -> int:
     known = NETWORK if name == "network" else VOLUME
     usage = f"`pyengine {name} {'|'.join(known)}`"
     if not arguments or arguments[0] in ("--help", "-h"):
-        print(f"Usage: pyengine {name} [OPTIONS] COMMAND\n\nCommands:")
+        print(f"Usage: pyengine {name} [OPTIONS] COMMAND\n\nCommands, each with --root DIR:")
         print(
             "".join(f"  {each:<8}  {command.help}\n" for each, (command, _) in known.items()),
             end="",

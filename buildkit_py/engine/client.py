@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -54,6 +55,7 @@ class Engine:
         self.run_dir = run_dir
         self._host = host
         self._store: Store | None = None
+        self._opening = threading.Lock()
 
     @classmethod
     def open(cls, root: str, run_dir: str, *, host: Host | None = None) -> Engine:
@@ -69,14 +71,16 @@ class Engine:
     @property
     def store(self) -> Store:
         """The store, opened at its first use."""
-        if self._store is None:
-            from buildkit_py.store.store import Store
+        with self._opening:
+            if self._store is None:
+                from buildkit_py.store.store import Store
 
-            host = self.host
-            self._store = Store.open(
-                self.root, overlay=host.overlay or "copy", single_id=host.ids == "single"
-            )
-        return self._store
+                host = self.host
+                self._store = Store.open(
+                    self.root, overlay=host.overlay or "copy", single_id=host.ids == "single"
+                )
+                volume_records.sweep(self._store)
+            return self._store
 
     def close(self) -> None:
         if self._store is not None:

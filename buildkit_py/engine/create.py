@@ -20,7 +20,7 @@ from buildkit_py.engine.containers import ContainerRequest, ContainerSpec, FileR
 from buildkit_py.engine.images import Progress, find_or_pull, now
 from buildkit_py.engine.mounts import VolumeRequest, uncovered
 from buildkit_py.engine.signal_names import parse_signal
-from buildkit_py.engine.volumes import bind_of, check_targets, make_workdir
+from buildkit_py.engine.volumes import bind_of, check_targets, fill, make_workdir
 from buildkit_py.oci.image import ContainerConfig, Healthcheck
 from buildkit_py.oci.reference import Reference
 from buildkit_py.runtime.host import Host
@@ -86,8 +86,9 @@ def create(
         os.mkdir(temporary, 0o700)
         files = _write_files(temporary, final, request.files)
         volumes, anonymous = _volumes(store.root, request, image.config)
+        stage = _Stage(os.path.join(temporary, "volumes"), id)
         mounts, account, cwd = _prepare(
-            store, request, image.config, active, volumes, anonymous, files, stack
+            store, request, image.config, active, volumes, stage, files, stack
         )
         spec = ContainerSpec(
             id=id,
@@ -122,10 +123,12 @@ def create(
         with open(os.path.join(temporary, "lock"), "xb"):
             pass
         containers.write_state(temporary, containers.State())
-        return _settle(store, spec, temporary, final)
+        return _settle(store, spec, temporary, final, stage)
 
 
-def _settle(store: Store, spec: ContainerSpec, temporary: str, final: str) -> ContainerSpec:
+def _settle(
+    store: Store, spec: ContainerSpec, temporary: str, final: str, stage: _Stage
+) -> ContainerSpec:
     """Give the container its name and its place."""
     names = os.path.join(store.root, "names")
     for each in (names, os.path.dirname(final)):
@@ -135,8 +138,38 @@ def _settle(store: Store, spec: ContainerSpec, temporary: str, final: str) -> Co
         spec = replace(spec, name=name)
         containers.write_spec(temporary, spec)
         claim(store.root, name, spec.id)
+        for volume in stage.names:
+            volume_records.place(store.root, stage.folder, volume)
+        if stage.names:
+            os.rmdir(stage.folder)
         os.rename(temporary, final)
+        for volume in stage.names:
+            volume_records.settle(store.root, volume)
     return spec
+
+
+class _Stage:
+    """Volumes without a name, where they are until their container has its place."""
+
+    def __init__(self, folder: str, container: str) -> None:
+        self.folder = folder
+        self.container = container
+        self.names: list[str] = []
+
+    def add(self, request: VolumeRequest, root: int) -> Bind:
+        """Make a volume, filled with what the image has there."""
+        self.names.append(request.source)
+        data = volume_records.stage(self.folder, request.source, self.container)
+        if request.copy:
+            fill(root, request.target, data)
+        return Bind(data, request.target, read_only=request.read_only)
+
+    def settled(self, root: str, mount: MountSpec) -> MountSpec:
+        """Return a mount as it will be."""
+        if isinstance(mount, Bind) and mount.source.startswith(f"{self.folder}/"):
+            path = mount.source.removeprefix(self.folder)
+            return replace(mount, source=f"{root}/volumes{path}")
+        return mount
 
 
 def claim(root: str, name: str, id: str) -> None:
@@ -194,15 +227,13 @@ def _volumes(
         *(VolumeRequest("anonymous", "", path) for path in uncovered(config.volumes, targets)),
     ]
     named = [
-        replace(each, kind="volume", source=os.urandom(32).hex())
-        if each.kind == "anonymous"
-        else each
+        replace(each, source=os.urandom(32).hex()) if each.kind == "anonymous" else each
         for each in wanted
     ]
     anonymous = tuple(
-        new.source
-        for old, new in zip(wanted, named, strict=True)
-        if old.kind == "anonymous" or (old.kind == "volume" and _is_anonymous(root, old.source))
+        each.source
+        for each in named
+        if each.kind == "anonymous" or (each.kind == "volume" and _is_anonymous(root, each.source))
     )
     return named, anonymous
 
@@ -220,7 +251,7 @@ def _prepare(
     config: ContainerConfig,
     active: Active,
     volumes: list[VolumeRequest],
-    anonymous: tuple[str, ...],
+    stage: _Stage,
     files: list[MountSpec],
     stack: ExitStack,
 ) -> tuple[list[MountSpec], Account, str]:
@@ -236,12 +267,15 @@ def _prepare(
     with active.mount() as root:
         account = resolve_account(root, request.user or config.user, groups=request.groups)
         for each in volumes:
+            if each.kind == "anonymous":
+                mounts.append(stage.add(each, root))
+                continue
             if each.kind == "volume":
-                volume_records.ensure(store, each.source, anonymous=each.source in anonymous)
+                volume_records.ensure(store, each.source)
             mounts.append(bind_of(store, each, root, stack))
         check_targets(mounts)
         make_workdir(root, cwd, mounts)
-    return mounts, account, cwd
+    return [stage.settled(store.root, each) for each in mounts], account, cwd
 
 
 def _container(

@@ -39,19 +39,71 @@ def _directory(root: str, name: str) -> str:
     return os.path.join(root, "volumes", name)
 
 
-def ensure(
-    store: Store, name: str, *, labels: Mapping[str, str] | None = None, anonymous: bool = False
-) -> Volume:
+def ensure(store: Store, name: str, *, labels: Mapping[str, str] | None = None) -> Volume:
     """Return the volume; made, empty, where it is missing. An existing one is not changed."""
     path = os.path.join(_directory(store.root, name), "volume.json")
     os.makedirs(os.path.join(store.root, "volumes"), mode=0o711, exist_ok=True)
     with store.session.lock("volumes"):
         if not os.path.exists(path):
             os.makedirs(_directory(store.root, name), mode=0o711, exist_ok=True)
-            volume = Volume(name, now(), dict(labels or {}), anonymous)
+            volume = Volume(name, now(), dict(labels or {}))
             store.session.replace(path, coding.to_bytes(volume))
         os.makedirs(os.path.join(_directory(store.root, name), "_data"), mode=0o755, exist_ok=True)
     return read(store.root, name)
+
+
+PENDING = "pending"
+"""In a volume without a name, until its container has its place: the container's id."""
+
+
+def stage(folder: str, name: str, container: str) -> str:
+    """Begin a volume without a name in a folder of a session; return the directory for its files.
+
+    Moved to its place before its container is; `settle` follows, or `sweep`, if a crash came.
+    """
+    data = os.path.join(folder, name, "_data")
+    os.makedirs(data, mode=0o755)
+    with open(os.path.join(folder, name, "volume.json"), "xb") as file:
+        file.write(coding.to_bytes(Volume(name, now(), anonymous=True)))
+    with open(os.path.join(folder, name, PENDING), "x", encoding="ascii") as file:
+        file.write(container)
+    return data
+
+
+def place(root: str, folder: str, name: str) -> None:
+    """Move a staged volume to its place; the lock of names is held."""
+    os.makedirs(os.path.join(root, "volumes"), mode=0o711, exist_ok=True)
+    os.rename(os.path.join(folder, name), _directory(root, name))
+
+
+def settle(root: str, name: str) -> None:
+    """Let a volume stay: its container has its place."""
+    os.unlink(os.path.join(_directory(root, name), PENDING))
+
+
+def sweep(store: Store) -> None:
+    """Remove volumes whose container never came to be, because its maker was killed."""
+    base = os.path.join(store.root, "volumes")
+    try:
+        names = [name for name in os.listdir(base) if len(name) == 64]
+    except FileNotFoundError:
+        return
+    pending = [name for name in names if os.path.exists(os.path.join(base, name, PENDING))]
+    if not pending:
+        return
+    with store.session.lock("containers"):
+        for name in pending:
+            try:
+                with open(os.path.join(base, name, PENDING), encoding="ascii") as file:
+                    container = file.read()
+            except FileNotFoundError:
+                continue  # settled meanwhile
+            if os.path.isdir(containers.directory_of(store.root, container)):
+                settle(store.root, name)
+            else:
+                doomed = store.session.temporary("volume-")
+                os.rename(_directory(store.root, name), doomed)
+                remove_tree(doomed)
 
 
 def read(root: str, name: str) -> Volume:

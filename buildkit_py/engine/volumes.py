@@ -55,12 +55,12 @@ def bind_of(store: Store, request: VolumeRequest, root: int, stack: ExitStack) -
             with store.session.lock("volumes"):
                 _make(source)
                 if request.copy and not os.listdir(source):
-                    _fill(root, request.target, source)
+                    fill(root, request.target, source)
         case _:
             source = store.session.temporary("volume-")
             stack.callback(remove_tree, source)
             _make(source)
-            _fill(root, request.target, source)
+            fill(root, request.target, source)
     return Bind(source, request.target, read_only=request.read_only)
 
 
@@ -71,7 +71,7 @@ def _make(path: str) -> None:
         raise NoVolume(f"cannot make `{path}`: {error.strerror}") from None
 
 
-def _fill(root: int, target: str, directory: str) -> None:
+def fill(root: int, target: str, directory: str) -> None:
     """Copy what the image has at `target` into an empty volume, with owner and mode."""
     try:
         fd = open_beneath(root, target, os.O_RDONLY | os.O_DIRECTORY)
