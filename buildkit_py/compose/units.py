@@ -68,18 +68,16 @@ def words(line: str) -> list[str]:
     """Return the words of a command line. Raises ValueError for quotes that do not pair up.
 
     Quotes and backslashes count, variables and wildcards do not; the line ends at `;`, `&`, `|`,
-    `<` or `>`. A word that begins with `#` begins a comment. A backtick or `$(` holds blanks
-    together. Counterpart: mattn/go-shellwords.
+    `<` or `>`. A backtick or `$(` holds blanks together. A `#` is a letter
+    like others. Counterpart: mattn/go-shellwords.
     """
     out: list[str] = []
     word: str | None = None
     # Which of `"`, `'`, a backtick and `$(` are open. In the last two, quotes still count.
     held = {'"': False, "'": False, "`": False, ")": False}
-    escaped = comment = False
+    escaped = False
     for character in line:
-        if comment:
-            comment = character != "\n"
-        elif escaped:
+        if escaped:
             word = (word or "") + character
             escaped = False
         elif character == "\\" and not held["'"]:
@@ -92,13 +90,13 @@ def words(line: str) -> list[str]:
             # Also an empty pair of quotes is a word.
             word = word or ""
             held[character] = not held[character]
-        elif character == "#" and word is None and not any(held.values()):
-            comment = True
         else:
             if character in "()" and not (held['"'] or held["'"] or held["`"]):
-                if character == "(" and (held[")"] or not (word or "").endswith("$")):
-                    raise ValueError("a `(` must be quoted")
-                held[")"] = not held[")"]
+                # Only `$(` opens, and only what is open can be closed.
+                opens = character == "(" and not held[")"] and (word or "").endswith("$")
+                if not opens and not (character == ")" and held[")"]):
+                    raise ValueError(f"a `{character}` must be quoted")
+                held[")"] = opens
             elif character == "`" and not (held['"'] or held["'"] or held[")"]):
                 held["`"] = not held["`"]
             elif character in ";&|<>" and not any(held.values()):
