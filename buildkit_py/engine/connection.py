@@ -1,8 +1,8 @@
 """The way to a group's supervisor: connect to one that runs, or start one.
 
-    RUN/engine/ROOT-HASH/GROUP-HASH        its socket; the names are hashes, a path has 107 bytes
-    RUN/engine/ROOT-HASH/GROUP-HASH.log    what one that failed said
-    RUN/engine/ROOT-HASH/lock              held while one is connected to, started, or leaves
+    RUN/engine/ROOTHASH-GROUPHASH        its socket; the names are hashes, a path has 107 bytes
+    RUN/engine/ROOTHASH-GROUPHASH.log    what one that failed said
+    RUN/engine/lock                      held while one is connected to, started, or leaves
 
 The socket is made by whoever starts the supervisor, so one can connect to it at once, and a
 request waits in it until the supervisor is ready.
@@ -39,8 +39,8 @@ class SupervisorGone(HostError):
 
 def place_of(root: str, run_dir: str, group: str) -> str:
     """Return the path of a supervisor's socket."""
-    folder = os.path.join(run_dir, "engine", sha256(os.fsencode(root))[7:19])
-    return os.path.join(folder, sha256(group.encode())[7:23])
+    name = f"{sha256(os.fsencode(root))[7:19]}-{sha256(group.encode())[7:23]}"
+    return os.path.join(run_dir, "engine", name)
 
 
 def lock_of(place: str) -> Lock:

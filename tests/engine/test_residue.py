@@ -132,7 +132,7 @@ def test_a_supervisor_leaves_by_itself_when_nothing_runs(engine: Engine, watch: 
     assert eventually(lambda: processes_with(str(engine.root)) == [])
     sockets = [
         path
-        for path in Path(run_dir(engine)).glob("engine/*/*")
+        for path in Path(run_dir(engine)).glob("engine/*")
         if path.is_socket() or path.suffix == ".log"
     ]
     assert engine.is_root or sockets == []
