@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from buildkit_py.cli.reader import Value
+    from buildkit_py.core.errors import StateError
     from buildkit_py.engine.images import ImageRow
     from buildkit_py.oci.image import Descriptor
     from buildkit_py.oci.platform import Platform
     from buildkit_py.oci.reference import Reference
+    from buildkit_py.store.images import ImageRecord
     from buildkit_py.store.store import Store
 
 ROOT = Option("--root", "text", "State root (BUILDKIT_PY_ROOT)", metavar="DIR")
@@ -166,7 +168,7 @@ def run_images(argv: Sequence[str]) -> int:
     from buildkit_py.engine.images import list_images
 
     with open_store(values) as store:
-        rows = list_images(store, arguments[0] if arguments else None)
+        rows = list_images(store, arguments[0] if arguments else None, on_damage=_tell_damage)
     whole = bool(values["no_trunc"])
     if values["quiet"]:
         for id in dict.fromkeys(_shown_id(row, whole=whole) for row in rows):
@@ -178,6 +180,15 @@ def run_images(argv: Sequence[str]) -> int:
         columns.insert(2, "Digest")
     print(tables.render(fields, text_of(values, "format"), columns, HEADINGS), end="")
     return 0
+
+
+def _tell_damage(record: ImageRecord, error: StateError) -> None:
+    name = record.name or record.config
+    print(
+        f"pyengine: the image `{name}` is left out: {error.message};"
+        f" `pyengine rmi {name}` removes it",
+        file=sys.stderr,
+    )
 
 
 HEADINGS = {"ID": "IMAGE ID", "CreatedSince": "CREATED", "CreatedAt": "CREATED AT"}

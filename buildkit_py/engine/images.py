@@ -9,11 +9,12 @@ from typing import BinaryIO
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest
-from buildkit_py.core.errors import InputError
+from buildkit_py.core.errors import InputError, StateError
 from buildkit_py.engine.request import PullPolicy
 from buildkit_py.oci.image import ContainerConfig, Descriptor, ImageConfig
 from buildkit_py.oci.platform import Platform
 from buildkit_py.oci.reference import Reference, parse_reference
+from buildkit_py.store.content import DamagedBlob, MissingBlob
 from buildkit_py.store.images import ImageRecord, UnknownImage
 from buildkit_py.store.store import Store
 
@@ -88,11 +89,18 @@ def now() -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{ns % 1_000_000_000:09d}Z"
 
 
-def list_images(store: Store, name: str | None = None) -> list[ImageRow]:
+def list_images(
+    store: Store,
+    name: str | None = None,
+    *,
+    on_damage: Callable[[ImageRecord, StateError], None] | None = None,
+) -> list[ImageRow]:
     """Return the images, the newest first.
 
     name: only those of this repository, or with this tag
-    Raises BadReference. Cost: reads two small files of each image.
+    on_damage: told of an image that cannot be read, which is left out then
+    Raises BadReference; MissingBlob or DamagedBlob without `on_damage`.
+    Cost: reads two small files of each image.
     """
     wanted = None if name is None else parse_reference(name)
     any_tag = name is not None and wanted is not None and ":" not in name.rpartition("/")[2]
@@ -101,7 +109,12 @@ def list_images(store: Store, name: str | None = None) -> list[ImageRow]:
         reference = parse_reference(record.name) if record.name is not None else None
         if wanted is not None and not _fits(reference, wanted, any_tag=any_tag):
             continue
-        rows.append(_row(store, record, reference))
+        try:
+            rows.append(_row(store, record, reference))
+        except (MissingBlob, DamagedBlob) as error:
+            if on_damage is None:
+                raise
+            on_damage(record, error)
     # Two stable sorts: by name, and then the newest first.
     rows.sort(key=lambda row: (row.repository or "", row.tag or ""))
     rows.sort(key=lambda row: row.created or "", reverse=True)

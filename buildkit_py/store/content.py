@@ -25,6 +25,19 @@ class DigestMismatch(RemoteError):
     code = "store/digest-mismatch"
 
 
+class DamagedBlob(StateError):
+    """Stored bytes are not those of their digest any more."""
+
+    code = "store/damaged-blob"
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(
+            f"the stored content `{digest}` is damaged",
+            hint="`pyengine rmi` the image, and pull or build it again",
+        )
+        self.digest = digest
+
+
 class MissingBlob(StateError):
     """A digest is referred to and not there."""
 
@@ -77,7 +90,7 @@ class Content:
             raise MissingBlob(digest) from None
 
     def read(self, digest: Digest) -> bytes:
-        """Return a manifest or config, verified; raise MissingBlob or DigestMismatch.
+        """Return a manifest or config, verified; raise MissingBlob or DamagedBlob.
 
         Refuses what is larger than metadata may be: layers are streamed with `open`.
         """
@@ -90,10 +103,7 @@ class Content:
         running = hasher()
         running.update(data)
         if "sha256:" + running.hexdigest() != digest:
-            raise DigestMismatch(
-                f"the stored content `{digest}` is damaged",
-                hint="remove the image and pull or build it again",
-            )
+            raise DamagedBlob(digest)
         return data
 
     def put(self, data: bytes) -> Blob:

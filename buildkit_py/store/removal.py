@@ -11,7 +11,7 @@ from buildkit_py.core.digest import Digest
 from buildkit_py.core.errors import InputError
 from buildkit_py.oci.image import chain_ids
 from buildkit_py.oci.reference import BadReference, parse_reference
-from buildkit_py.store.content import MissingBlob
+from buildkit_py.store.content import DamagedBlob, MissingBlob
 from buildkit_py.store.images import ImageRecord
 from buildkit_py.store.snapshots import SnapshotId
 from buildkit_py.store.store import Store
@@ -66,7 +66,7 @@ def _is_name(record: ImageRecord, text: str) -> bool:
 def _chains(store: Store, record: ImageRecord) -> tuple[Digest, ...]:
     try:
         return chain_ids(store.images.config(record.config).diff_ids)
-    except MissingBlob:
+    except (MissingBlob, DamagedBlob):
         return ()
 
 
@@ -103,7 +103,8 @@ def remove_unused_layers(store: Store, chains: tuple[Digest, ...]) -> list[Diges
 def sweep_content(store: Store) -> int:
     """Delete blobs that neither an image nor a snapshot's layer refers to; return their bytes.
 
-    Does nothing while another session uses the store.
+    Does nothing while another session uses the store, nor while a manifest cannot be read, since
+    nobody knows then which layers are its own.
     """
     with store.session.alone() as alone:
         if not alone:
@@ -111,7 +112,10 @@ def sweep_content(store: Store) -> int:
         wanted: set[Digest] = set()
         for record in store.images.list():
             wanted |= {record.descriptor.digest, record.config}
-            manifest = store.images.manifest(record.descriptor.digest)
+            try:
+                manifest = store.images.manifest(record.descriptor.digest)
+            except (MissingBlob, DamagedBlob):
+                return 0
             wanted.update(layer.digest for layer in manifest.layers)
         for id in store.snapshots.list():
             layer = store.snapshots.layer(id)

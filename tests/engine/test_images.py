@@ -15,6 +15,7 @@ from buildkit_py.oci.platform import Platform
 from buildkit_py.oci.reference import Reference
 from buildkit_py.store.images import ImageRecord, UnknownImage
 from buildkit_py.store.layers.errors import BadLayer
+from buildkit_py.store.removal import remove_image
 from buildkit_py.store.store import Store
 
 HERE = Platform("linux", "amd64")
@@ -144,3 +145,27 @@ def test_the_registry_that_the_name_says_is_asked(store: Store, policy: str, nam
         )
 
     assert [each.familiar for each in told] == [f"127.0.0.1:1/{name}:latest"]
+
+
+@pytest.mark.parametrize("part", ["config", "manifest"])
+@pytest.mark.parametrize("by", ["name", "id"])
+def test_a_damaged_image_neither_hides_the_others_nor_stays(
+    store: Store, part: str, by: str
+) -> None:
+    kept = add(store, "kept:1", b"kept")
+    bad = add(store, "bad:1", b"bad")
+    digest = bad.config if part == "config" else bad.descriptor.digest
+    path = Path(store.content.path(digest))
+    path.chmod(0o644)
+    path.write_bytes(b"")
+    told: list[tuple[str | None, int]] = []
+
+    rows = list_images(
+        store, on_damage=lambda record, error: told.append((record.name, error.exit_code))
+    )
+    assert [row.id for row in rows] == [kept.config]
+    assert told == [("docker.io/library/bad:1", 5)]
+
+    remove_image(store, "bad:1" if by == "name" else bad.config[7:19])
+    assert [row.id for row in list_images(store)] == [kept.config]
+    assert not path.exists()

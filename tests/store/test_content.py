@@ -12,7 +12,7 @@ import pytest
 
 from buildkit_py.core.digest import Digest, sha256
 from buildkit_py.core.errors import HostError, StateError
-from buildkit_py.store.content import DigestMismatch, MissingBlob
+from buildkit_py.store.content import DamagedBlob, DigestMismatch, MissingBlob
 from buildkit_py.store.store import Store
 
 WRONG = Digest("sha256:" + "0" * 64)
@@ -81,7 +81,7 @@ def test_a_damaged_manifest_is_noticed(store: Store) -> None:
     path.unlink()
     path.write_bytes(b"TEXT")
 
-    with pytest.raises(DigestMismatch, match="is damaged"):
+    with pytest.raises(DamagedBlob, match="is damaged"):
         store.content.read(digest)
 
 
