@@ -29,8 +29,10 @@ def lower_env(chain: Chain, instruction: ast.Env) -> None:
     pairs = _pairs(chain, instruction.pairs, "ENV")
     env = chain.config.env
     for name, value in pairs:
-        env = set_env(env, name, value)
-    chain.env |= dict(pairs)
+        # `chain.env` has every name of the config: what it lacks needs no search, which would make
+        # the time grow with the square of the variables.
+        env = set_env(env, name, value) if name in chain.env else (*env, f"{name}={value}")
+        chain.env[name] = value
     chain.configure(env=env)
     chain.record(" ".join(["ENV", *(f"{name}={value}" for name, value in pairs)]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit_py.dockerfile import golang
+from buildkit_py.dockerfile.config import set_env
 from buildkit_py.dockerfile.durations import duration_ns
 from tests.dockerfile.lowering import complaint, history, lowered
 
@@ -182,3 +184,19 @@ def test_a_duration_is_read_as_it_was_written(nanoseconds: int) -> None:
 )
 def test_strings_are_quoted_as_in_go(text: str, quoted: str) -> None:
     assert golang.quote(text) == quoted
+
+
+def test_new_variables_are_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+
+    def counted(env: Sequence[str], name: str, value: str) -> tuple[str, ...]:
+        searched.append(name)
+        return set_env(env, name, value)
+
+    monkeypatch.setattr("buildkit_py.dockerfile.lower_metadata.set_env", counted)
+    env = lowered(
+        "FROM base\nENV a=1 b=2 a=3\nARG c=4\nENV c=5 PATH=/x\nENV b=6\n"
+    ).config.config.env
+
+    assert env == ("PATH=/x", "a=3", "b=6", "c=5")
+    assert searched == ["a", "c", "PATH", "b"]
