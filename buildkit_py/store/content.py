@@ -106,6 +106,15 @@ class Content:
             raise DamagedBlob(digest)
         return data
 
+    def verify(self, digest: Digest) -> None:
+        """Read a whole blob; raise MissingBlob or DamagedBlob."""
+        running = hasher()
+        with self.open(digest) as file:
+            while data := file.read(1 << 20):
+                running.update(data)
+        if "sha256:" + running.hexdigest() != digest:
+            raise DamagedBlob(digest)
+
     def put(self, data: bytes) -> Blob:
         """Store bytes and return what to call them."""
         with self.writer() as writer:

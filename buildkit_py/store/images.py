@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from buildkit_py.core.data import dataclass, replace
 from buildkit_py.core.digest import Digest, is_digest
 from buildkit_py.core.errors import InputError, StateError
-from buildkit_py.oci.image import MANIFESTS, Descriptor, ImageConfig, Manifest, from_json
+from buildkit_py.oci.image import MANIFESTS, BadImage, Descriptor, ImageConfig, Manifest, from_json
 from buildkit_py.oci.reference import BadReference, parse_reference
 from buildkit_py.store.content import Content
 from buildkit_py.store.layout import CONTAINERD_NAME, REF_NAME, index_bytes
@@ -40,6 +40,12 @@ class AmbiguousImage(InputError):
     """Several images begin with the digits that were given."""
 
     code = "store/ambiguous-image"
+
+
+class DamagedIndex(StateError):
+    """The index.json of the store cannot be read."""
+
+    code = "store/damaged-index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,7 @@ class Images:
         """Return a text that changes with every change of names (see store.signature)."""
         return index_signature(self._session.root)
 
-    def list(self) -> list[ImageRecord]:
-        """Return every name of every image, sorted by name; the nameless come last."""
+    def _read(self) -> list[ImageRecord]:
         with open(self._path, "rb") as file:
             data = from_json(file.read(), "index of the store")
         records = []
@@ -85,6 +90,16 @@ class Images:
                 )
             )
         return records
+
+    def list(self) -> list[ImageRecord]:
+        """Return every name of every image, sorted by name; the nameless come last.
+
+        Raises DamagedIndex.
+        """
+        try:
+            return self._read()
+        except BadImage as error:
+            raise DamagedIndex(f"`{self._path}` is damaged: {error.message}") from None
 
     def get(self, name: str) -> Descriptor | None:
         """Return the manifest's descriptor of a full name, or None."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from buildkit_py.core.digest import Digest
+from buildkit_py.core.errors import RemoteError
 from buildkit_py.oci.image import BadImage, Descriptor, ImageConfig, Manifest, chain_ids
 from buildkit_py.store.copying import copy_attributes, merge_tree
 from buildkit_py.store.layers.record import Layer
@@ -79,8 +80,11 @@ def _unpack_one(
                 descriptor=layer.descriptor,
             )
         id = active.commit(chain=chain, hides_all=unpacked.hides_all)
-    except BaseException:
+    except BaseException as error:
         active.discard()
+        if isinstance(error, RemoteError):
+            # Is the layer bad as it came, or has it been damaged here?
+            snapshots.content.verify(layer.descriptor.digest)
         raise
     snapshots.remember_layer(id, layer)
     known = snapshots.remember_chain(chain, id)

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.oci.image import BadImage, Descriptor
-from buildkit_py.store.images import AmbiguousImage, UnknownImage
+from buildkit_py.store.content import DamagedBlob
+from buildkit_py.store.images import AmbiguousImage, DamagedIndex, UnknownImage
+from buildkit_py.store.layers.errors import BadLayer
 from buildkit_py.store.signature import index_signature
 from buildkit_py.store.store import Store
 from tests.store.tars import add_test_image, file, tar
@@ -202,3 +204,34 @@ def test_skopeo_reads_the_store_as_it_stands(store: Store) -> None:
     )
 
     assert len(json.loads(done.stdout)["Layers"]) == 1
+
+
+@pytest.mark.parametrize("damage", [slice(0, 40), slice(0, 0)])
+def test_a_damaged_index_is_told_as_ours(store: Store, damage: slice) -> None:
+    image(store, "a", HELLO)
+    path = Path(store.content.directory, "index.json")
+    path.write_bytes(path.read_bytes()[damage])
+
+    with pytest.raises(DamagedIndex, match=r"index.json` is damaged") as caught:
+        store.images.list()
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.98])
+def test_a_layer_cut_off_in_the_store_is_told_as_ours(store: Store, left: float) -> None:
+    content = tar(file("f", os.urandom(5000)))
+    manifest, config, _ = add_test_image(store, content, name=HELLO)
+    path = Path(store.content.path(manifest.layers[0].digest))
+    path.chmod(0o644)
+    os.truncate(path, int(path.stat().st_size * left))
+
+    with pytest.raises(DamagedBlob, match=manifest.layers[0].digest) as caught:
+        store.snapshots.unpack_image(manifest, config)
+    assert caught.value.exit_code == 5
+
+
+def test_a_layer_that_came_bad_is_its_makers_fault(store: Store) -> None:
+    manifest, config, _ = add_test_image(store, b"no tar" * 200, name=HELLO)
+
+    with pytest.raises(BadLayer):
+        store.snapshots.unpack_image(manifest, config)
