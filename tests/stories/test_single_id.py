@@ -126,6 +126,15 @@ def test_another_user_is_refused_clearly(single: Person) -> None:
     assert "subordinate ids" in done.stderr
 
 
+def test_a_step_that_fails_for_want_of_ids_says_so(single: Person) -> None:
+    context = single.context("FROM busybox\nRUN touch /x && chown 5:6 /x\n")
+
+    done = single.pybuild("--no-cache", context, code=1)
+
+    assert "chown: /x: Invalid argument" in done.stderr
+    assert "has no subordinate ids" in done.stderr.partition("hint: ")[2]
+
+
 def test_the_same_layers_as_for_others(single: Person) -> None:
     """The image does not tell which user built it."""
     dockerfile = "FROM busybox\nCOPY --chown=3:4 --chmod=0640 f /d/f\nUSER 5\nWORKDIR /w/x\n"

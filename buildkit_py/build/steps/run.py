@@ -107,7 +107,11 @@ def run(
                 why = end.message
             elif end.signal:
                 why = f"killed by signal {end.signal}"
-            raise StepFailed(vertex, op, end.code, tail.lines(), why)
+            failed = StepFailed(vertex, op, end.code, tail.lines(), why)
+            if services.host.ids == "single":
+                # chown and setgroups are what fails then, and the program does not know why.
+                failed.hint = next(iter(services.host.notices), None)
+            raise failed
 
 
 def _reserve(services: Services, stack: ExitStack) -> tuple[Interface | None, str]:
