@@ -100,14 +100,19 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         import sqlite3
 
-        try:
-            return self._connect()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:
-            # Damaged, say by a loss of power: what was in it can be made again.
-            os.replace(self.path, f"{self.path}.damaged")
-            return self._connect()
+        from buildkit_py.core.files import Lock
+
+        # SQLite waits for nobody while it changes the journal's mode: of two processes that make
+        # the file at the same time, one would be told that it is locked.
+        with Lock(f"{self.path}.lock"):
+            try:
+                return self._connect()
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:
+                # Damaged, say by a loss of power: what was in it can be made again.
+                os.replace(self.path, f"{self.path}.damaged")
+                return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         import sqlite3

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +101,23 @@ def test_damage_that_shows_later_is_told_as_that(tmp_path: Path) -> None:
 
         with pytest.raises(StateError, match="is damaged"):
             database.find("key")
+
+
+def test_many_processes_make_it_at_once(tmp_path: Path) -> None:
+    script = (
+        "import sys; from buildkit_py.store.memory import Database\n"
+        "sys.stdin.readline(); Database(sys.argv[1]).close()"
+    )
+    tree = str(Path(__file__).resolve().parents[2])
+    for number in range(5):
+        command = [sys.executable, "-c", script, str(tmp_path / f"{number}.db")]
+        all_of_them = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": tree})
+            for _ in range(6)
+        ]
+        for each in all_of_them:
+            assert each.stdin is not None
+            each.stdin.write(b"go\n")
+            each.stdin.close()
+
+        assert [each.wait(60) for each in all_of_them] == [0] * 6
