@@ -433,3 +433,17 @@ def test_many_containers_need_no_higher_limit(library: Library) -> None:
     """)
 
     assert told == [60, "256\n", 0]
+
+
+def test_whom_an_end_wakes_reads_that_it_ended(library: Library) -> None:
+    """A job of a moment, many times: the state is there before the event is told."""
+    told = library("""
+        ends = []
+        for number in range(25):
+            job = make(f"job{number}", "true")
+            ended = project.until(lambda: not engine.find(job.id).running, seconds=20)
+            ends.append(ended and engine.find(job.id).state.exit_code == 0)
+        tell(ends)
+    """)
+
+    assert told == [True] * 25

@@ -302,6 +302,8 @@ class Member:
             oom=end.oom,
             error=process.failure.message if process.failure is not None else "",
         )
+        # Whom an event wakes reads the state, and may not be woken again: it must be there before.
+        self.write_state()
         if end.oom:
             self.home.tell("oom", self.spec)
         again = self._wants_restart()
