@@ -109,8 +109,8 @@ def warn_all(loading: Loading) -> None:
         loading.warnings.clear()
 
 
-def run(given: dict[str, Value], argv: Sequence[str]) -> int:
-    """Carry out `pycompose config` and return its exit code."""
+def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
+    """Carry out `pycompose config`, or `convert`, its old name; return its exit code."""
     try:
         values, names = read(COMMAND, argv)
     except HelpWanted:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-_STYLES = {"error": "1;31", "warning": "1;33", "hint": "1;36"}
+_STYLES = {"error": "1;31", "warning": "1;33", "hint": "1;36", "success": "32"}
 
 
 def painter(stream: TextIO) -> Callable[[str, str], str]:

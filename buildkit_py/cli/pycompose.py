@@ -16,14 +16,27 @@ if TYPE_CHECKING:
     from buildkit_py.cli.reader import Value
 
 COMMANDS = {
+    "build": "Build the images of services",
     "config": "Check, resolve and print the project in its canonical form",
+    "create": "Make the project's containers, and start none",
+    "down": "End and remove the project's containers and networks",
+    "logs": "Print what the project's containers wrote",
+    "plan": "Say what `up` would do, why, and in which order",
+    "ps": "List the project's containers",
+    "pull": "Pull the images of services",
+    "up": "Make the project run as its files say",
     "version": "Print the version",
 }
 LATER = (
-    "alpha attach bridge build commit cp create down events exec export images kill logs ls pause"
-    " port ps publish pull push restart rm run scale start stats stop top unpause up volumes wait"
-    " watch plan graph ui schema deploy"
+    "alpha attach bridge commit cp events exec export images kill ls pause port publish push"
+    " restart rm run scale start stats stop top unpause volumes wait watch graph ui schema deploy"
 ).split()
+_ROOMS = {
+    "compose_config": ("config", "convert"),
+    "compose_look": ("ps", "logs"),
+    "compose_up": ("plan", "up", "create", "build", "pull", "down"),
+}
+"""Which module of this room has which commands."""
 
 GLOBAL = Command(
     "pycompose",
@@ -101,10 +114,12 @@ def _run(arguments: list[str]) -> int:
         return _complain(f"`pycompose {name}` is not supported yet", "cli/not-yet")
     if name == "version":
         return _version(rest)
-    if name in ("config", "convert"):
-        from buildkit_py.cli import compose_config
+    for room, commands in _ROOMS.items():
+        if name in commands:
+            from importlib import import_module
 
-        return compose_config.run(values, rest)
+            code: int = import_module(f"buildkit_py.cli.{room}").run(name, values, rest)
+            return code
     from buildkit_py.core.text import did_you_mean
 
     hint = did_you_mean(name, [*COMMANDS, *LATER]) or "`pycompose --help` lists the commands"

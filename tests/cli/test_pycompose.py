@@ -151,7 +151,7 @@ def test_a_folder_reached_by_a_link_keeps_its_name(folder: Path) -> None:
         (["config", "nothere"], 2, "no such service: `nothere`"),
         (["--progress", "loud", "config"], 2, "`--progress` is one of auto, tty, plain"),
         (["--parallel", "x", "config"], 2, "`--parallel` takes a whole number"),
-        (["up", "-d"], 2, "`pycompose up` is not supported yet"),
+        (["watch"], 2, "`pycompose watch` is not supported yet"),
         (["configs"], 2, "did you mean `config`?"),
         (["-f", "no.yaml", "config"], 2, "cannot read `no.yaml`"),
         (["-f", "/dev/zero", "config"], 2, "`/dev/zero` is larger than 16 MiB"),

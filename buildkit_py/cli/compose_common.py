@@ -1,0 +1,247 @@
+"""What the commands of `pycompose` share: the project, the engine, and telling what is done."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_py.cli.reader import BadOption
+from buildkit_py.core.data import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from buildkit_py.cli.reader import Value
+    from buildkit_py.compose import model
+    from buildkit_py.compose.carry_out import Told
+    from buildkit_py.compose.grants import Contents
+    from buildkit_py.compose.plan import Plan
+    from buildkit_py.core.events import Sink
+    from buildkit_py.engine.client import Engine
+    from buildkit_py.engine.containers import Known
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A project that can be carried out.
+
+    hashes: of each service's configuration; contents: what secrets and configs hold
+    """
+
+    project: model.Project
+    hashes: dict[str, str]
+    contents: Contents
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What is known of a project without carrying anything out of its files.
+
+    services: those of the files, also disabled ones; None without files, where `-p` is enough
+    volumes: real names of the volumes that `down -v` removes; external: of networks it leaves
+    """
+
+    name: str
+    services: tuple[str, ...] | None = None
+    volumes: tuple[str, ...] = ()
+    external: tuple[str, ...] = ()
+
+
+def prepared(
+    given: dict[str, Value], names: Sequence[str] = (), *, dependencies: bool = True
+) -> Prepared:
+    """Load the project and check that all of it can be carried out. Raises all that is wrong.
+
+    names: of the services that are wanted, none is all; those that they need come with them
+    """
+    from buildkit_py.cli.compose_config import request, warn_all, world
+    from buildkit_py.compose import grants
+    from buildkit_py.compose.load import Loading, Options, stop_at
+    from buildkit_py.compose.project import prepare
+    from buildkit_py.compose.render import service_hash
+    from buildkit_py.compose.request import check
+    from buildkit_py.compose.typed import typed
+
+    loading = Loading(world(), Options())
+    try:
+        bound = prepare(request(given), loading, names)
+        project = typed(bound)
+        errors = check(project)
+        contents, wrong = grants.read(project)
+        stop_at([*errors, *wrong])
+    finally:
+        warn_all(loading)
+    hashes = {name: service_hash(service) for name, service in bound.services.items()}
+    return Prepared(project, hashes, contents)
+
+
+def named(given: dict[str, Value]) -> Named:
+    """Return what a command needs that works by labels; files are read where there are any.
+
+    What cannot be carried out is no error here: what runs can always be stopped.
+    """
+    from buildkit_py.cli.compose_config import request, warn_all, world
+    from buildkit_py.compose.errors import NoFile
+    from buildkit_py.compose.load import Loading, Options, load
+    from buildkit_py.compose.project import bound, select
+
+    asked = request(given)
+    environment = os.environ.get("COMPOSE_PROJECT_NAME", "")
+    name = asked.name or environment
+    loading = Loading(world(), Options())
+    try:
+        project = bound(load(asked, loading), loading)
+        select(project, [])
+    except NoFile:
+        if not name:
+            raise
+        return Named(name)
+    finally:
+        warn_all(loading)
+    volumes = [
+        str(volume.get("name") or key)
+        for key, volume in project.parts("volumes").items()
+        if not volume.get("external")
+    ]
+    external = [
+        str(network.get("name") or key)
+        for key, network in project.parts("networks").items()
+        if network.get("external")
+    ]
+    return Named(
+        project.name, (*project.services, *project.disabled), tuple(volumes), tuple(external)
+    )
+
+
+def changing() -> Engine:
+    """Open the engine for what changes its root. Before any thread."""
+    from buildkit_py.core.dirs import run_dir, state_root
+    from buildkit_py.engine.client import Engine
+    from buildkit_py.runtime.userns import enter
+
+    root, run = state_root(), run_dir()  # before we look like root
+    return Engine.open(root, run, host=enter())
+
+
+def looking() -> Engine:
+    """Open the engine to look only."""
+    from buildkit_py.core.dirs import run_dir, state_root
+    from buildkit_py.engine.client import Engine
+
+    return Engine.open(state_root(), run_dir())
+
+
+def check_services(names: Sequence[str], known: Collection[str]) -> None:
+    """Raise NoService for the first name that is no service's."""
+    for name in names:
+        if name not in known:
+            from buildkit_py.compose.errors import NoService
+            from buildkit_py.core.text import did_you_mean
+
+            raise NoService(f"no such service: {name}", hint=did_you_mean(name, known))
+
+
+def containers(
+    engine: Engine, about: Named, names: Sequence[str] = (), *, oneoff: bool = False
+) -> list[Known]:
+    """Return a project's containers, or those of some services. Raises NoService."""
+    from buildkit_py.compose.observe import containers_of, service_of
+
+    found = containers_of(engine, about.name, oneoff=oneoff)
+    check_services(names, {*(service_of(known) for known in found), *(about.services or ())})
+    return [known for known in found if not names or service_of(known) in names]
+
+
+def seconds_of(value: Value, option: str = "--timeout") -> float | None:
+    """Return the seconds that an option gives, None where it is not given."""
+    if value is None:
+        return None
+    text = str(value)
+    if not text.isascii() or not text.isdigit():
+        raise BadOption(f"`{option}` takes a whole number of seconds, not `{text}`")
+    return float(text)
+
+
+def at_once(given: dict[str, Value]) -> int:
+    """Return how many things are done at once, from `--parallel` or COMPOSE_PARALLEL_LIMIT."""
+    from buildkit_py.compose.carry_out import AT_ONCE
+
+    text = str(given["parallel"] or os.environ.get("COMPOSE_PARALLEL_LIMIT") or "-1")
+    try:
+        number = int(text)
+    except ValueError:
+        raise BadOption(f"COMPOSE_PARALLEL_LIMIT is a whole number, not `{text}`") from None
+    return number if number > 0 else AT_ONCE
+
+
+def show_plan(plan: Plan) -> None:
+    """Print a plan for people."""
+    from buildkit_py.compose.plan import text_of
+    from buildkit_py.core.draw import printable
+
+    warn(plan)
+    print("\n".join(printable(line) for line in text_of(plan).splitlines()))
+
+
+def warn(plan: Plan) -> None:
+    """Print on standard error what a plan warns of."""
+    from buildkit_py.cli.paint import painter
+    from buildkit_py.core.draw import printable
+
+    texts = list(plan.warnings)
+    if plan.orphans and not _is_true("COMPOSE_IGNORE_ORPHANS"):
+        texts.append(
+            f"found orphan containers ({', '.join(plan.orphans)}) for this project: if you removed"
+            " or renamed this service in your compose file, `--remove-orphans` cleans up"
+        )
+    paint = painter(sys.stderr)
+    for text in texts:
+        print(f"{paint('warning', 'warning')}: {printable(text)}", file=sys.stderr)
+
+
+def removes_orphans(values: dict[str, Value]) -> bool:
+    """Say whether orphans are to go, from `--remove-orphans` or COMPOSE_REMOVE_ORPHANS."""
+    remove = bool(values["remove_orphans"]) or _is_true("COMPOSE_REMOVE_ORPHANS")
+    if remove and _is_true("COMPOSE_IGNORE_ORPHANS"):
+        raise BadOption("COMPOSE_IGNORE_ORPHANS and `--remove-orphans` exclude each other")
+    return remove
+
+
+def _is_true(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("1", "t", "true")
+
+
+def teller(given: dict[str, Value]) -> Callable[[Told], None]:
+    """Return what tells on standard error what is done, by `--progress`."""
+    kind = str(given["progress"] or os.environ.get("COMPOSE_PROGRESS") or "auto")
+    if kind == "quiet":
+        return lambda told: None
+    if kind == "json":
+        return _tell_json
+    from buildkit_py.cli.paint import painter
+
+    paint = painter(sys.stderr)
+    colours = {"done": "success", "error": "error", "warning": "warning"}
+
+    def tell(told: Told) -> None:
+        word = paint(told.word, colours[told.state]) if told.state in colours else told.word
+        print(f" {told.resource} {told.name}  {word}\n", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _tell_json(told: Told) -> None:
+    import json
+
+    states = {"working": "Working", "done": "Done", "error": "Error", "warning": "Warning"}
+    row = {"id": f"{told.resource} {told.name}", "status": states[told.state], "text": told.word}
+    print(f"{json.dumps(row)}\n", end="", file=sys.stderr, flush=True)
+
+
+def build_sink(given: dict[str, Value], service: str) -> Sink:
+    """Return where the events of a service's build go."""
+    from buildkit_py.cli.progress import make_sink
+
+    kind = str(given["progress"] or os.environ.get("COMPOSE_PROGRESS") or "auto")
+    return make_sink({"json": "rawjson"}.get(kind, kind), sys.stderr)

@@ -1,0 +1,452 @@
+"""`pycompose plan`, `up`, `create`, `build`, `pull`, `down`: what has to be done, said or done."""
+
+from __future__ import annotations
+
+from buildkit_py.cli.compose_common import (
+    Prepared,
+    at_once,
+    build_sink,
+    changing,
+    named,
+    prepared,
+    removes_orphans,
+    seconds_of,
+    show_plan,
+    teller,
+    warn,
+)
+from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.core.errors import InputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildkit_py.cli.compose_common import Named
+    from buildkit_py.cli.reader import Value
+    from buildkit_py.compose import model
+    from buildkit_py.compose.carry_out import Work
+    from buildkit_py.compose.plan import Observed, Plan
+    from buildkit_py.compose.plan_up import Wanted
+    from buildkit_py.engine.client import Engine, Group
+
+_CHANGING = (
+    Option("--build", "flag", "Build images before"),
+    Option("--force-recreate", "flag", "Make all containers anew"),
+    Option("--no-build", "flag", "Build no image, even if it is missing"),
+    Option("--no-recreate", "flag", "Leave containers that exist as they are"),
+    Option("--pull", "text", "Pull images: always, missing, never, policy", metavar="WHEN"),
+    Option("--quiet-pull", "flag", "Pull without a word"),
+    Option("--remove-orphans", "flag", "Remove containers of services that are not in the files"),
+    Option("--scale", "list", "How many containers a service has", metavar="SERVICE=NUMBER"),
+    Option("-y --yes", "flag", "Assume yes; nothing asks yet"),
+)
+_STARTING = (
+    Option("--always-recreate-deps", "flag", "Make containers of dependencies anew"),
+    Option("--no-deps", "flag", "Leave services alone that the named ones need"),
+    Option("-V --renew-anon-volumes", "flag", "New volumes without a name, not those of before"),
+)
+
+PLAN = Command(
+    "pycompose plan",
+    "Say what `up` would do, why, and in which order",
+    (*_CHANGING, *_STARTING, Option("--json", "flag", "Print it as JSON")),
+    arguments="[SERVICE...]",
+)
+
+UP = Command(
+    "pycompose up",
+    "Make the project run as its files say",
+    (
+        Option("--abort-on-container-exit", "flag", "Stop all when one container ends"),
+        Option("--abort-on-container-failure", "flag", "Stop all when one container fails"),
+        Option("--attach", "list", "Print what these services write, no others", metavar="SERVICE"),
+        Option("--attach-dependencies", "flag", "Print also what dependencies write"),
+        Option("-d --detach", "flag", "Return when all is started"),
+        Option("--exit-code-from", "text", "Return this service's exit code", metavar="SERVICE"),
+        Option("--no-attach", "list", "Do not print what these services write", metavar="SERVICE"),
+        Option("--no-color", "flag", "Print without colours"),
+        Option("--no-log-prefix", "flag", "Print lines without the containers' names"),
+        Option("--no-start", "flag", "Make containers, and start none"),
+        Option("-t --timeout", "text", "Seconds to let each container end", metavar="SECONDS"),
+        Option("--timestamps", "flag", "Print the time of each line"),
+        Option("--wait", "flag", "Wait until services run, and are healthy where that is checked"),
+        Option("--wait-timeout", "text", "Wait no longer than this", metavar="SECONDS"),
+        *_CHANGING,
+        *_STARTING,
+    ),
+    arguments="[SERVICE...]",
+    unsupported=("--menu", "--quiet-build", "-w", "--watch"),
+)
+
+CREATE = Command(
+    "pycompose create",
+    "Make the project's containers, and start none",
+    _CHANGING,
+    arguments="[SERVICE...]",
+)
+
+BUILD = Command(
+    "pycompose build",
+    "Build the images of services",
+    (
+        Option("--build-arg", "list", "A build argument for all of them", metavar="NAME=VALUE"),
+        Option("--no-cache", "flag", "Run every step"),
+        Option("--pull", "flag", "Ask the registries for the images of FROM"),
+        Option("-q --quiet", "flag", "Print nothing"),
+        Option("--with-dependencies", "flag", "Build also what the services depend on"),
+    ),
+    arguments="[SERVICE...]",
+    unsupported=(
+        "--builder --check --compress --force-rm -m --memory --no-rm --parallel --print --progress"
+        " --provenance --push --sbom --ssh"
+    ).split(),
+)
+
+PULL = Command(
+    "pycompose pull",
+    "Pull the images of services",
+    (
+        Option("--ignore-buildable", "flag", "Leave out services that can be built"),
+        Option("--include-deps", "flag", "Also for what the services depend on"),
+        Option("-q --quiet", "flag", "Pull without a word"),
+    ),
+    arguments="[SERVICE...]",
+    unsupported=("--ignore-pull-failures", "--no-parallel", "--parallel", "--policy"),
+)
+
+DOWN = Command(
+    "pycompose down",
+    "End and remove the project's containers and networks",
+    (
+        Option("--remove-orphans", "flag", "Also those of services that are not in the files"),
+        Option("-t --timeout", "text", "Seconds to let each container end", metavar="SECONDS"),
+        Option("-v --volumes", "flag", "Remove the project's volumes too"),
+    ),
+    arguments="[SERVICE...]",
+    unsupported=("--rmi",),
+)
+
+
+def run_plan(given: dict[str, Value], argv: Sequence[str]) -> int:
+    values, names = read(PLAN, argv)
+    made = prepared(given, names)
+    wanted = _wanted(made, values, names)
+    with changing() as engine:
+        plan = _plan(engine, made.project, wanted)
+    if values["json"]:
+        import json
+
+        from buildkit_py.compose.plan import data_of
+
+        print(json.dumps(data_of(plan), indent=2))
+    else:
+        show_plan(plan)
+    return 0
+
+
+def run_up(given: dict[str, Value], argv: Sequence[str]) -> int:
+    values, names = read(UP, argv)
+    _check_up(values)
+    made = prepared(given, names)
+    wanted = _wanted(made, values, names)
+    engine = changing()
+    with engine, engine.project(made.project.name) as group:
+        plan = _plan(engine, made.project, wanted)
+        if given["dry_run"]:
+            show_plan(plan)
+            return 0
+        plan = _with_images(plan, given, engine, made, wanted)
+        warn(plan)
+        work = _work(given, values, engine, group, made)
+        if values["detach"] or values["wait"] or values["no_start"]:
+            from buildkit_py.compose.carry_out import carry_out
+
+            carry_out(plan, work)
+            if values["wait"]:
+                _wait(made.project, engine, group, names, values)
+            return 0
+        raise InputError(
+            "`pycompose up` in the foreground is not supported yet", code="cli/not-yet",
+            hint="use `-d`, and `pycompose logs -f`",
+        )  # fmt: skip
+
+
+def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:
+    values, names = read(CREATE, argv)
+    made = prepared(given, names)
+    wanted = _wanted(made, {**values, "no_start": True}, names)
+    engine = changing()
+    with engine, engine.project(made.project.name) as group:
+        plan = _plan(engine, made.project, wanted)
+        if given["dry_run"]:
+            show_plan(plan)
+            return 0
+        from buildkit_py.compose.carry_out import carry_out
+
+        plan = _with_images(plan, given, engine, made, wanted)
+        warn(plan)
+        carry_out(plan, _work(given, values, engine, group, made))
+    return 0
+
+
+def run_build(given: dict[str, Value], argv: Sequence[str]) -> int:
+    values, names = read(BUILD, argv)
+    made = prepared(given, names)
+    asked = [
+        name
+        for name, service in made.project.services.items()
+        if service.build is not None and (not names or name in names or values["with_dependencies"])
+    ]
+    from buildkit_py.compose.images import bring
+    from buildkit_py.compose.plan import Action
+
+    actions = [Action("build", name, "`build` asks for it", service=name) for name in asked]
+    if given["dry_run"]:
+        from buildkit_py.compose.plan import Plan
+
+        show_plan(Plan(made.project.name, tuple(actions)))
+        return 0
+    if values["quiet"]:
+        given = {**given, "progress": "quiet"}
+    with changing() as engine:
+        bring(
+            actions, made.project, engine, sink=lambda name: build_sink(given, name),
+            tell=teller(given), no_cache=bool(values["no_cache"]), pull=bool(values["pull"]),
+            build_args=_build_args(values["build_arg"], made.project),
+        )  # fmt: skip
+    return 0
+
+
+def run_pull(given: dict[str, Value], argv: Sequence[str]) -> int:
+    values, names = read(PULL, argv)
+    made = prepared(given, names)
+    from buildkit_py.compose.images import bring
+    from buildkit_py.compose.plan import Action, Plan
+    from buildkit_py.compose.request import image_of
+
+    actions: dict[str, Action] = {}
+    for name, service in made.project.services.items():
+        if names and name not in names and not values["include_deps"]:
+            continue
+        if service.image is None or (service.build is not None and values["ignore_buildable"]):
+            continue
+        image = image_of(made.project.name, service)
+        actions[image] = Action("pull", image, "`pull` asks for it", service=name)
+    if given["dry_run"]:
+        show_plan(Plan(made.project.name, tuple(actions.values())))
+        return 0
+    if values["quiet"]:
+        given = {**given, "progress": "quiet"}
+    with changing() as engine:
+        bring(
+            list(actions.values()), made.project, engine,
+            sink=lambda name: build_sink(given, name), tell=teller(given),
+        )  # fmt: skip
+    return 0
+
+
+def run_down(given: dict[str, Value], argv: Sequence[str]) -> int:
+    values, names = read(DOWN, argv)
+    about = named(given)
+    remove_orphans = removes_orphans(values)
+    with changing() as engine:
+        from buildkit_py.compose.carry_out import Work, carry_out
+        from buildkit_py.compose.observe import observe
+        from buildkit_py.compose.plan_end import down
+
+        observed = observe(engine, about.name)
+        from buildkit_py.cli.compose_common import check_services
+
+        check_services(
+            names, {*(each.service for each in observed.containers), *(about.services or ())}
+        )
+        plan = down(
+            about.name, observed, services=about.services, targets=names,
+            remove_orphans=remove_orphans, external=about.external,
+            volumes=_doomed(about, observed) if values["volumes"] else None,
+        )  # fmt: skip
+        if given["dry_run"]:
+            show_plan(plan)
+            return 0
+        warn(plan)
+        work = Work(
+            engine, engine.project(about.name), tell=teller(given), at_once=at_once(given),
+            stop_seconds=seconds_of(values["timeout"]), keep_volumes=not values["volumes"],
+        )  # fmt: skip
+        carry_out(plan, work)
+    return 0
+
+
+def _doomed(about: Named, observed: Observed) -> set[str]:
+    """Return the volumes that `down -v` removes: the files', and those with the project's label."""
+    labelled = {each.name for each in observed.volumes if each.project == about.name}
+    return labelled | {
+        each.name for each in observed.volumes if each.name in about.volumes and not each.project
+    }
+
+
+def _plan(engine: Engine, project: model.Project, wanted: Wanted) -> Plan:
+    from buildkit_py.compose.observe import observe
+    from buildkit_py.compose.plan_up import up
+
+    return up(project, observe(engine, project.name, project), wanted)
+
+
+def _with_images(
+    plan: Plan, given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted
+) -> Plan:
+    """Build and pull what a plan says, and return the plan of what is left."""
+    from buildkit_py.core.data import replace
+
+    first = plan.of("build", "pull")
+    if not first:
+        return plan
+    from buildkit_py.compose.images import bring
+
+    quiet = {**given, "progress": "quiet"} if wanted.quiet_pull else given
+    bring(first, made.project, engine, sink=lambda name: build_sink(given, name),
+          tell=teller(quiet))  # fmt: skip
+    done = replace(wanted, build=False, no_build=True, pull="never")
+    return _plan(engine, made.project, done)
+
+
+def _work(
+    given: dict[str, Value],
+    values: dict[str, Value],
+    engine: Engine,
+    group: Group,
+    made: Prepared,
+) -> Work:
+    from buildkit_py.compose.carry_out import Work
+
+    return Work(
+        engine, group, made.project, made.hashes, made.contents, at_once=at_once(given),
+        stop_seconds=seconds_of(values.get("timeout")), tell=teller(given),
+        renew_volumes=bool(values.get("renew_anon_volumes")),
+    )  # fmt: skip
+
+
+def _wait(
+    project: model.Project,
+    engine: Engine,
+    group: Group,
+    names: Sequence[str],
+    values: dict[str, Value],
+) -> None:
+    from buildkit_py.compose.waiting import wait_ready
+
+    wait_ready(
+        engine, group, tuple(project.services), jobs(project),
+        seconds=seconds_of(values["wait_timeout"], "--wait-timeout"),
+    )  # fmt: skip
+
+
+def jobs(project: model.Project) -> set[str]:
+    """Return the services that others wait for to end."""
+    from buildkit_py.compose.plan import COMPLETED
+
+    return {
+        name
+        for service in project.services.values()
+        for name, dependency in service.depends_on.items()
+        if dependency.condition == COMPLETED
+    }
+
+
+def _wanted(made: Prepared, values: dict[str, Value], names: Sequence[str]) -> Wanted:
+    """Return what options ask of a plan. Raises BadOption."""
+    from buildkit_py.compose.grants import is_same
+    from buildkit_py.compose.plan_up import Wanted
+
+    if values["force_recreate"] and values["no_recreate"]:
+        raise BadOption("`--force-recreate` and `--no-recreate` exclude each other")
+    if values["build"] and values["no_build"]:
+        raise BadOption("`--build` and `--no-build` exclude each other")
+    pull = str(values["pull"] or "")
+    if pull not in ("", "always", "missing", "never", "policy", "build"):
+        raise BadOption(f"`--pull` is always, missing, never or policy, not `{pull}`")
+    services = made.project.services
+
+    def same(service: str, label: str) -> bool:
+        return is_same(services[service], made.contents, label)
+
+    return Wanted(
+        made.hashes, same_files=same, scale=_scale(made.project, values["scale"]),
+        targets=frozenset(names), remove_orphans=removes_orphans(values),
+        force_recreate=bool(values["force_recreate"]),
+        recreate_dependencies=bool(values.get("always_recreate_deps")),
+        no_recreate=bool(values["no_recreate"]), no_dependencies=bool(values.get("no_deps")),
+        no_start=bool(values.get("no_start")), build=bool(values["build"]),
+        no_build=bool(values["no_build"]), pull="" if pull == "policy" else pull,
+        quiet_pull=bool(values["quiet_pull"]),
+    )  # fmt: skip
+
+
+def _check_up(values: dict[str, Value]) -> None:
+    """Raise BadOption for options that exclude each other, as docker compose does."""
+    aborts = [
+        name
+        for name in ("abort_on_container_exit", "abort_on_container_failure", "exit_code_from")
+        if values[name]
+    ]
+    detached = next((name for name in ("detach", "wait") if values[name]), "")
+    if detached and aborts:
+        raise BadOption(f"`--{detached}` and `--{aborts[0].replace('_', '-')}` exclude each other")
+    if values["abort_on_container_exit"] and values["abort_on_container_failure"]:
+        raise BadOption(
+            "`--abort-on-container-exit` and `--abort-on-container-failure` exclude each other"
+        )
+    if detached and values["attach"]:
+        raise BadOption(f"`--{detached}` and `--attach` exclude each other")
+    if values["no_start"] and (detached or aborts):
+        raise BadOption("`--no-start` starts nothing that could be waited for")
+    if values["wait_timeout"] is not None and not values["wait"]:
+        raise BadOption("`--wait-timeout` needs `--wait`")
+
+
+def _scale(project: model.Project, given: Value) -> dict[str, int]:
+    found = {}
+    for text in given if isinstance(given, list) else ():
+        name, _, number = text.partition("=")
+        if not number.isascii() or not number.isdigit():
+            raise BadOption(f"`--scale {text}` is not SERVICE=NUMBER")
+        if name not in project.services:
+            raise BadOption(f"`--scale {text}`: there is no service `{name}`")
+        found[name] = int(number)
+    return found
+
+
+def _build_args(given: Value, project: model.Project) -> dict[str, str]:
+    found = {}
+    for text in given if isinstance(given, list) else ():
+        name, equals, value = text.partition("=")
+        if not name:
+            raise BadOption(f"`--build-arg {text}` is not NAME=VALUE")
+        if equals:
+            found[name] = value
+        elif name in project.environment:
+            found[name] = project.environment[name]
+    return found
+
+
+COMMANDS = {
+    "plan": (PLAN, run_plan),
+    "up": (UP, run_up),
+    "create": (CREATE, run_create),
+    "build": (BUILD, run_build),
+    "pull": (PULL, run_pull),
+    "down": (DOWN, run_down),
+}
+
+
+def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
+    """Carry out one of the commands here and return its exit code."""
+    command, work = COMMANDS[name]
+    try:
+        return work(given, argv)
+    except HelpWanted:
+        from buildkit_py.cli.help import print_help
+
+        print_help(command)
+        return 0

@@ -1,0 +1,244 @@
+"""A plan carried out on the engine: as much at once as its order allows, waiting by events."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+
+from buildkit_py.compose.grants import digest
+from buildkit_py.compose.observe import containers_of
+from buildkit_py.compose.plan import Action, Plan, container_name
+from buildkit_py.compose.plan_up import subnet_of
+from buildkit_py.compose.request import LABEL, labels_of, request_of
+from buildkit_py.compose.waiting import ServiceFailed, wait_for_service
+from buildkit_py.core.data import dataclass, field
+from buildkit_py.core.errors import BuildkitError, HostError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from buildkit_py.compose import model
+    from buildkit_py.compose.grants import Contents
+    from buildkit_py.engine.client import Engine, Group
+    from buildkit_py.engine.containers import Known
+
+AT_ONCE = 8
+
+WORDS = {
+    "create-network": ("Network", "Creating", "Created"),
+    "remove-network": ("Network", "Removing", "Removed"),
+    "create-volume": ("Volume", "Creating", "Created"),
+    "remove-volume": ("Volume", "Removing", "Removed"),
+    "create": ("Container", "Creating", "Created"),
+    "rename": ("Container", "Renaming", "Renamed"),
+    "start": ("Container", "Starting", "Started"),
+    "stop": ("Container", "Stopping", "Stopped"),
+    "kill": ("Container", "Killing", "Killed"),
+    "remove": ("Container", "Removing", "Removed"),
+    "wait": ("Service", "Waiting", "Ready"),
+}
+"""docker compose's words: for what it is done to, while it is done, and when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something begins (state `working`), is done, or failed (`error`), or is worth a `warning`."""
+
+    resource: str
+    name: str
+    word: str
+    state: str = "working"
+
+
+@dataclass(slots=True)
+class Work:
+    """What all actions of one plan share.
+
+    project, hashes, contents: only for plans of `up`, which create
+    stop_seconds: None is each container's own; signal: for `kill`
+    keep_volumes: what is removed leaves its volumes without a name
+    tell: called from several threads
+    """
+
+    engine: Engine
+    group: Group
+    project: model.Project | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    contents: Contents = field(default_factory=dict)
+    stop_seconds: float | None = None
+    signal: int = 9
+    keep_volumes: bool = False
+    renew_volumes: bool = False
+    at_once: int = AT_ONCE
+    tell: Callable[[Told], None] = lambda told: None
+    kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Volumes without a name of containers that are replaced: by id, and target."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """Ids of containers that were made, by name."""
+    started: list[str] = field(default_factory=list)
+    """Ids of containers that were started."""
+
+    def files(self) -> model.Project:
+        assert self.project is not None
+        return self.project
+
+
+def carry_out(plan: Plan, work: Work) -> None:
+    """Do what a plan says. After the first failure nothing new begins, and it is raised.
+
+    What was begun is waited for. Raises ServiceFailed, ComposeError, and what the engine raises.
+    """
+    replaced = {action.replaces for action in plan.actions if action.replaces}
+    for known in containers_of(work.engine, plan.project) if replaced else ():
+        if known.spec.id in replaced:
+            work.kept[known.spec.id] = _anonymous(work.engine.root, known)
+    waiting = {action.key: action for action in plan.actions}
+    done: set[str] = set()
+    running: dict[Future[None], Action] = {}
+    failure: BaseException | None = None
+    # Waits take a thread each while they last: they must not keep others from beginning.
+    waits = sum(action.kind == "wait" for action in plan.actions)
+    with ThreadPoolExecutor(max(1, min(work.at_once, len(waiting))) + waits) as pool:
+        while running or (waiting and failure is None):
+            ready = [a for a in waiting.values() if failure is None and done.issuperset(a.after)]
+            for action in ready:
+                del waiting[action.key]
+                running[pool.submit(_do, action, work)] = action
+            if not running:
+                break
+            finished, _ = wait_for(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                action = running.pop(future)
+                error = future.exception()
+                if error is None:
+                    done.add(action.key)
+                elif action.optional and isinstance(error, ServiceFailed):
+                    work.tell(Told("Service", action.target, f"Failed: {error.message}", "warning"))
+                    done.add(action.key)
+                elif failure is None:
+                    failure = error
+    if failure is not None:
+        raise failure
+
+
+def _do(action: Action, work: Work) -> None:
+    resource, working, finished = WORDS[action.kind]
+    work.tell(Told(resource, action.target, working))
+    try:
+        _ACTIONS[action.kind](action, work)
+    except ServiceFailed:
+        work.tell(Told(resource, action.target, "Error", "error"))
+        raise
+    except BuildkitError as error:
+        work.tell(Told(resource, action.target, "Error", "error"))
+        # What this machine cannot, and damaged records, keep their codes: they are no service's.
+        if action.service and not isinstance(error, HostError | StateError):
+            raise ServiceFailed(
+                f"service `{action.service}`: {error.message}", hint=error.hint, notes=error.notes
+            ) from error
+        raise
+    work.tell(Told(resource, action.target, finished, "done"))
+
+
+def _create_network(action: Action, work: Work) -> None:
+    network = next(n for n in work.files().networks.values() if n.name == action.target)
+    subnet, gateway = subnet_of(network)
+    labels = {
+        **network.labels,
+        f"{LABEL}network": network.key,
+        f"{LABEL}project": work.files().name,
+    }
+    work.group.ensure_network(
+        network.name, labels=labels, internal=network.internal, subnet=subnet, gateway=gateway
+    )
+
+
+def _create_volume(action: Action, work: Work) -> None:
+    volume = next(v for v in work.files().volumes.values() if v.name == action.target)
+    labels = {
+        **volume.labels,
+        f"{LABEL}project": work.files().name,
+        f"{LABEL}volume": volume.key,
+    }
+    work.engine.ensure_volume(volume.name, labels)
+
+
+def _create(action: Action, work: Work) -> None:
+    project = work.files()
+    service = project.services[action.service]
+    labels = labels_of(
+        project, service, action.number, work.hashes[action.service],
+        files=digest(service, work.contents), replaces=action.replaces,
+    )  # fmt: skip
+    kept = {} if work.renew_volumes else work.kept.get(action.replaces)
+    request = request_of(
+        project, service, name=action.target, labels=labels, contents=work.contents, kept=kept
+    )
+    work.ids[action.target] = work.group.create(request).id
+
+
+def _rename(action: Action, work: Work) -> None:
+    project = work.files()
+    name = container_name(project.name, project.services[action.service], action.number)
+    id = action.id or work.ids[action.target]
+    work.group.rename(id, name)
+    work.ids[name] = id
+
+
+def _start(action: Action, work: Work) -> None:
+    id = action.id or work.ids[action.target]
+    work.group.start(id)
+    work.started.append(id)
+
+
+def _stop(action: Action, work: Work) -> None:
+    work.group.stop(action.id, seconds=work.stop_seconds)
+
+
+def _kill(action: Action, work: Work) -> None:
+    work.group.kill(action.id, work.signal)
+
+
+def _remove(action: Action, work: Work) -> None:
+    # Volumes without a name go on in the container that takes the place.
+    keeps = work.keep_volumes or (action.id in work.kept and not work.renew_volumes)
+    work.group.remove(action.id, force=True, volumes=not keeps)
+
+
+def _remove_network(action: Action, work: Work) -> None:
+    work.engine.remove_network(action.target)
+
+
+def _remove_volume(action: Action, work: Work) -> None:
+    work.engine.remove_volume(action.target)
+
+
+def _wait(action: Action, work: Work) -> None:
+    wait_for_service(work.engine, work.group, action.service, action.condition)
+
+
+_ACTIONS: dict[str, Callable[[Action, Work], None]] = {
+    "create-network": _create_network,
+    "remove-network": _remove_network,
+    "create-volume": _create_volume,
+    "remove-volume": _remove_volume,
+    "create": _create,
+    "rename": _rename,
+    "start": _start,
+    "stop": _stop,
+    "kill": _kill,
+    "remove": _remove,
+    "wait": _wait,
+}
+
+
+def _anonymous(root: str, known: Known) -> dict[str, str]:
+    """Return a container's volumes without a name, by target."""
+    by_source = {os.path.join(root, "volumes", n, "_data"): n for n in known.spec.anonymous}
+    return {
+        mount.target: by_source[source]
+        for mount in known.spec.container.mounts
+        if (source := getattr(mount, "source", "")) in by_source
+    }

@@ -1,0 +1,396 @@
+"""A service of the model made what the engine is asked for; what neither can is named.
+
+`check` finds every key that is not carried out yet: nothing is ever silently left out.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py import __version__
+from buildkit_py.compose.errors import BadValue, ComposeError
+from buildkit_py.compose.grants import FILES_LABEL
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from buildkit_py.compose import model
+    from buildkit_py.compose.grants import Contents
+    from buildkit_py.core.errors import InputError
+    from buildkit_py.engine.containers import ContainerRequest, FileRequest, RestartPolicy
+    from buildkit_py.engine.mounts import VolumeRequest
+    from buildkit_py.oci.image import Healthcheck
+    from buildkit_py.oci.platform import Platform
+    from buildkit_py.runtime.network.publish import Port
+    from buildkit_py.runtime.spec import Tmpfs
+
+LABEL = "com.docker.compose."
+_HARMLESS = ("develop",)
+"""What other commands act on."""
+
+
+class NotCarriedOut(ComposeError):
+    """A key is read and checked, but the engine does not act on it yet."""
+
+    code = "compose/not-carried-out"
+
+
+def image_of(project: str, service: model.Service) -> str:
+    return service.image or f"{project}-{service.name}"
+
+
+def platform_of(project: model.Project, service: model.Service) -> Platform:
+    """Return the platform of a service: its own, the environment's, or this machine's."""
+    from buildkit_py.oci.platform import machine_platform, parse_platform
+
+    text = service.platform or project.environment.get("DOCKER_DEFAULT_PLATFORM")
+    return parse_platform(text) if text else machine_platform(os.uname().machine)
+
+
+def check(project: model.Project) -> list[InputError]:
+    """Return a complaint for each key that cannot be carried out, at its place."""
+    found: list[InputError] = []
+
+    def no(*path: str) -> None:
+        message = f"`{path[-1]}` is not carried out yet"
+        found.append(NotCarriedOut(message, at=project.at(*path), label=".".join(path)))
+
+    for key in _named(project.others):
+        no(key)
+    for name, network in project.networks.items():
+        at = ("networks", name)
+        if network.driver not in (None, "", "bridge", "default"):
+            no(*at, "driver")
+        if network.driver_options:
+            no(*at, "driver_opts")
+        if len(network.subnets) > 1:
+            no(*at, "ipam", "config")
+        for each in network.subnets:
+            for key in _named(each):
+                if key not in ("subnet", "gateway"):
+                    no(*at, "ipam", "config", "0", key)
+        for key in _named(network.others):
+            no(*at, key)
+    for name, volume in project.volumes.items():
+        at = ("volumes", name)
+        if volume.driver not in (None, "", "local"):
+            no(*at, "driver")
+        if volume.driver_options:
+            no(*at, "driver_opts")
+        for key in _named(volume.others):
+            no(*at, key)
+    for section, files in (("secrets", project.secrets), ("configs", project.configs)):
+        for name, file in files.items():
+            if file.external:
+                no(section, name, "external")
+            for key in _named(file.others):
+                no(section, name, key)
+    for service in project.services.values():
+        for path in _not_of_service(service):
+            no("services", service.name, *path)
+    return found
+
+
+def _named(others: Mapping[str, object]) -> list[str]:
+    return [key for key, value in others.items() if value and not key.startswith("x-")]
+
+
+def _not_of_service(service: model.Service) -> Iterator[tuple[str, ...]]:
+    """Give the paths of keys of a service that are not carried out."""
+    for key in _named(service.others):
+        deploy = service.others["deploy"] if key == "deploy" else None
+        if deploy is not None:
+            left = [each for each in _named(deploy) if each != "mode"]
+            yield from (("deploy", each) for each in left)
+            if deploy.get("mode", "replicated") != "replicated":
+                yield ("deploy", "mode")
+        elif key not in _HARMLESS:
+            yield (key,)
+    if service.build is not None:
+        yield from _not_of_build(service.build)
+    if service.privileged:
+        yield ("privileged",)
+    if service.domainname:
+        yield ("domainname",)
+    if service.network_mode not in (None, "host", "none"):
+        yield ("network_mode",)
+    if service.network_mode and service.ports:
+        yield ("ports",)
+    if service.pull_policy not in (None, "missing", "if_not_present", "always", "never", "build"):
+        yield ("pull_policy",)
+    if service.limits.memory_reservation_bytes:
+        yield ("mem_reservation",)
+    if service.limits.memory_swap_bytes:
+        yield ("memswap_limit",)
+    for key, use in service.networks.items():
+        for name in ("ipv6_address", "mac_address"):
+            if getattr(use, name):
+                yield ("networks", key, name)
+        yield from (("networks", key, each) for each in _named(use.others))
+    for at, mount in enumerate(service.mounts):
+        known = {"volume": ("nocopy",), "tmpfs": ("size", "mode"), "bind": ()}.get(mount.kind)
+        if known is None:
+            yield ("volumes", str(at), "type")
+            continue
+        left = [each for each in _named(mount.options) if each not in known]
+        yield from (("volumes", str(at), mount.kind, each) for each in left)
+        yield from (("volumes", str(at), each) for each in _named(mount.others))
+    for at, port in enumerate(service.ports):
+        if port.protocol not in ("tcp", "udp"):
+            yield ("ports", str(at), "protocol")
+    for at, host in enumerate(service.extra_hosts):
+        if host.endswith("host-gateway"):
+            yield ("extra_hosts", str(at))
+    for name, dependency in service.depends_on.items():
+        if dependency.restart:
+            yield ("depends_on", name, "restart")
+
+
+_BUILD = ("extra_hosts", "network", "no_cache", "pull", "shm_size")
+
+
+def _not_of_build(build: model.Build) -> Iterator[tuple[str, ...]]:
+    if "://" in build.context or build.context.startswith("git@"):
+        yield ("build", "context")
+    if build.dockerfile_inline is not None:
+        yield ("build", "dockerfile_inline")
+    yield from (("build", key) for key in _named(build.others) if key not in _BUILD)
+
+
+def labels_of(
+    project: model.Project,
+    service: model.Service,
+    number: int,
+    hash: str,
+    *,
+    files: str = "",
+    oneoff: str = "",
+    replaces: str = "",
+) -> dict[str, str]:
+    """Return a container's labels, those of docker compose among them.
+
+    files: the digest of its files; oneoff: the slug of one made by `run`
+    replaces: id of the container whose place it takes
+    """
+    needs = ",".join(
+        f"{name}:{each.condition}:{str(each.restart).lower()}"
+        for name, each in service.depends_on.items()
+    )
+    made = {
+        **service.labels,
+        f"{LABEL}config-hash": hash,
+        f"{LABEL}container-number": str(number),
+        f"{LABEL}depends_on": needs,
+        f"{LABEL}oneoff": "True" if oneoff else "False",
+        f"{LABEL}project": project.name,
+        f"{LABEL}project.config_files": ",".join(project.files),
+        f"{LABEL}project.working_dir": project.folder,
+        f"{LABEL}service": service.name,
+        f"{LABEL}version": __version__,
+    }
+    if oneoff:
+        made[f"{LABEL}slug"] = oneoff
+    if replaces:
+        made[f"{LABEL}replace"] = replaces
+    if files:
+        made[FILES_LABEL] = files
+    return made
+
+
+def request_of(
+    project: model.Project,
+    service: model.Service,
+    *,
+    name: str,
+    labels: Mapping[str, str],
+    contents: Contents,
+    aliases: bool = True,
+    kept: Mapping[str, str] | None = None,
+) -> ContainerRequest:
+    """Return what the engine is asked for. `check` found nothing before.
+
+    aliases: whether it answers to the service's name and aliases
+    kept: volumes without a name that the container had, by target: they go on in this one
+    Raises ComposeError.
+    """
+    from buildkit_py.engine.containers import ContainerRequest, NetworkUse
+    from buildkit_py.runtime.spec import Limits
+
+    uses = sorted(service.networks.items(), key=lambda item: (-item[1].priority, item[0]))
+    limits = service.limits
+    grace = service.stop_grace_period_ns
+    return ContainerRequest(
+        image=image_of(project.name, service),
+        platform=platform_of(project, service),
+        name=name,
+        command=service.command,
+        entrypoint=service.entrypoint,
+        env=tuple(
+            key if value is None else f"{key}={value}"
+            for key, value in service.environment.items()
+        ),
+        labels=labels,
+        volumes=_volumes(project, service, kept or {}),
+        tmpfs=_tmpfs(service),
+        files=_files(project, service, contents),
+        workdir=service.working_dir or "",
+        user=service.user or "",
+        hostname=service.hostname or "",
+        hosts=tuple(_host(project, service, at) for at in range(len(service.extra_hosts))),
+        network_mode=(
+            "host" if service.network_mode == "host"
+            else "none" if service.network_mode == "none" else "networks"
+        ),
+        networks=tuple(
+            NetworkUse(
+                project.networks[key].name,
+                tuple(dict.fromkeys((service.name, *use.aliases))) if aliases else (),
+                use.ipv4_address or "",
+            )
+            for key, use in uses
+        ),
+        ports=_ports(service),
+        read_only=service.read_only,
+        init=bool(service.init),
+        cap_add=service.cap_add,
+        cap_drop=service.cap_drop,
+        limits=Limits(
+            memory_bytes=limits.memory_bytes or 0,
+            cpus=float(limits.cpus or 0),
+            pids=max(limits.pids or 0, 0),
+        ),
+        terminal=service.tty,
+        stdin_open=service.stdin_open,
+        restart=_restart(project, service),
+        healthcheck=_healthcheck(service),
+        stop_signal=service.stop_signal or "",
+        stop_seconds=None if grace is None else grace / 1e9,
+        pull="never",  # what is missing was pulled or built before
+    )  # fmt: skip
+
+
+def _ports(service: model.Service) -> tuple[Port, ...]:
+    from buildkit_py.runtime.network.publish import parse
+
+    ports: list[Port] = []
+    for port in service.ports:
+        address = port.host_ip or ""
+        if ":" in address:
+            address = f"[{address.strip('[]')}]"
+        published = port.published or ""
+        host = f"{address}:{published}:" if address else f"{published}:" if published else ""
+        ports += parse(f"{host}{port.target}/{port.protocol}")
+    return tuple(ports)
+
+
+def _volumes(
+    project: model.Project, service: model.Service, kept: Mapping[str, str]
+) -> tuple[VolumeRequest, ...]:
+    from buildkit_py.engine.mounts import VolumeRequest
+
+    found: dict[str, VolumeRequest] = {
+        target: VolumeRequest("volume", name, target) for target, name in kept.items()
+    }
+    for at, mount in enumerate(service.mounts):
+        target = os.path.normpath(mount.target)
+        copy = not mount.options.get("nocopy", False)
+        source = mount.source or ""
+        if mount.kind == "bind":
+            if not mount.create_host_path and not os.path.lexists(source):
+                raise BadValue(
+                    f"there is no `{source}` to mount",
+                    at=project.at("services", service.name, "volumes", str(at), "source"),
+                )
+            found[target] = VolumeRequest("bind", source, target, mount.read_only)
+        elif mount.kind == "volume" and source:
+            name = project.volumes[source].name
+            found[target] = VolumeRequest("volume", name, target, mount.read_only, copy)
+        elif mount.kind == "volume" and target not in kept:
+            found[target] = VolumeRequest("anonymous", "", target, mount.read_only, copy)
+    return tuple(found.values())
+
+
+def _tmpfs(service: model.Service) -> tuple[Tmpfs, ...]:
+    from buildkit_py.engine.mounts import parse_tmpfs
+    from buildkit_py.runtime.spec import Tmpfs
+
+    made = [parse_tmpfs(text) for text in service.tmpfs]
+    for mount in service.mounts:
+        if mount.kind == "tmpfs":
+            mode = mount.options.get("mode")
+            made.append(
+                Tmpfs(
+                    mount.target,
+                    int(mount.options.get("size") or 0),
+                    0o1777 if mode is None else mode if type(mode) is int else int(mode, 8),
+                    mount.read_only,
+                )
+            )
+    return tuple(made)
+
+
+def _files(
+    project: model.Project, service: model.Service, contents: Contents
+) -> tuple[FileRequest, ...]:
+    from buildkit_py.engine.containers import FileRequest
+
+    made = []
+    for section, granted in (("secrets", service.secrets), ("configs", service.configs)):
+        for at, each in enumerate(granted):
+            place = ("services", service.name, section, str(at))
+            for key in ("uid", "gid"):
+                number = getattr(each, key)
+                if number and not number.isdigit():
+                    message = f"`{key}` is a number, not `{number}`"
+                    raise BadValue(message, at=project.at(*place, key))
+            text = contents[section, each.source].decode("utf-8", "surrogateescape")
+            made.append(
+                FileRequest(
+                    each.target, text, 0o444 if each.mode is None else each.mode,
+                    int(each.uid or 0), int(each.gid or 0),
+                )
+            )  # fmt: skip
+    return tuple(made)
+
+
+def _host(project: model.Project, service: model.Service, at: int) -> tuple[str, str]:
+    text = service.extra_hosts[at]
+    name, sign, address = text.partition("=" if "=" in text else ":")
+    if not sign or not name or not address:
+        place = project.at("services", service.name, "extra_hosts", str(at))
+        raise BadValue(f"`{text}` is not NAME=ADDRESS", at=place)
+    return name, address.strip("[]")
+
+
+def _restart(project: model.Project, service: model.Service) -> RestartPolicy:
+    from buildkit_py.engine.containers import RestartPolicy
+
+    name, colon, most = (service.restart or "no").partition(":")
+    match name:
+        case "no" | "always" | "unless-stopped" if not colon:
+            return RestartPolicy(name)
+        case "on-failure" if not colon or (most.isascii() and most.isdigit()):
+            return RestartPolicy("on-failure", int(most or 0))
+    raise BadValue(
+        f"invalid restart policy `{service.restart}`",
+        at=project.at("services", service.name, "restart"),
+    )
+
+
+def _healthcheck(service: model.Service) -> Healthcheck | None:
+    from buildkit_py.oci.image import Healthcheck
+
+    check = service.healthcheck
+    if check is None:
+        return None
+    if check.disable:
+        return Healthcheck(("NONE",))
+    return Healthcheck(
+        check.test,
+        check.interval_ns or 0,
+        check.timeout_ns or 0,
+        check.start_period_ns or 0,
+        check.start_interval_ns or 0,
+        check.retries or 0,
+    )
