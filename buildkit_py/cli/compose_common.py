@@ -57,10 +57,10 @@ def prepared(
     """
     from buildkit_py.cli.compose_config import request, warn_all, world
     from buildkit_py.compose import grants
+    from buildkit_py.compose.carried import check, notices
     from buildkit_py.compose.load import Loading, Options, stop_at
     from buildkit_py.compose.project import prepare
     from buildkit_py.compose.render import service_hash
-    from buildkit_py.compose.request import check
     from buildkit_py.compose.typed import typed
 
     loading = Loading(world(), Options())
@@ -70,6 +70,8 @@ def prepared(
         errors = check(project)
         contents, wrong = grants.read(project)
         stop_at([*errors, *wrong])
+        for notice in notices(project):
+            loading.warn(notice)
     finally:
         warn_all(loading)
     hashes = {name: service_hash(service) for name, service in bound.services.items()}

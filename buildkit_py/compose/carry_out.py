@@ -134,7 +134,9 @@ def _do(action: Action, work: Work) -> None:
     except BuildkitError as error:
         work.tell(Told(resource, action.target, "Error", "error"))
         # What this machine cannot, and damaged records, keep their codes: they are no service's.
-        if action.service and not isinstance(error, HostError | StateError):
+        # So does what has a place in a file.
+        is_ours = action.service and error.at is None
+        if is_ours and not isinstance(error, HostError | StateError):
             raise ServiceFailed(
                 f"service `{action.service}`: {error.message}", hint=error.hint, notes=error.notes
             ) from error

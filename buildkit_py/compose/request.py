@@ -1,6 +1,6 @@
-"""A service of the model made what the engine is asked for; what neither can is named.
+"""A service of the model made what the engine is asked for.
 
-`check` finds every key that is not carried out yet: nothing is ever silently left out.
+`carried.check` has found before that all of it can be carried out.
 """
 
 from __future__ import annotations
@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 
 from buildkit_py import __version__
-from buildkit_py.compose.errors import BadValue, ComposeError
+from buildkit_py.compose.errors import BadValue
 from buildkit_py.compose.grants import FILES_LABEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from buildkit_py.compose import model
     from buildkit_py.compose.grants import Contents
-    from buildkit_py.core.errors import InputError
     from buildkit_py.engine.containers import ContainerRequest, FileRequest, RestartPolicy
     from buildkit_py.engine.mounts import VolumeRequest
     from buildkit_py.oci.image import Healthcheck
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
     from buildkit_py.runtime.spec import Tmpfs
 
 LABEL = "com.docker.compose."
-_HARMLESS = ("develop",)
-"""What other commands act on."""
-
-
-class NotCarriedOut(ComposeError):
-    """A key is read and checked, but the engine does not act on it yet."""
-
-    code = "compose/not-carried-out"
 
 
 def image_of(project: str, service: model.Service) -> str:
@@ -46,116 +37,6 @@ def platform_of(project: model.Project, service: model.Service) -> Platform:
 
     text = service.platform or project.environment.get("DOCKER_DEFAULT_PLATFORM")
     return parse_platform(text) if text else machine_platform(os.uname().machine)
-
-
-def check(project: model.Project) -> list[InputError]:
-    """Return a complaint for each key that cannot be carried out, at its place."""
-    found: list[InputError] = []
-
-    def no(*path: str) -> None:
-        message = f"`{path[-1]}` is not carried out yet"
-        found.append(NotCarriedOut(message, at=project.at(*path), label=".".join(path)))
-
-    for key in _named(project.others):
-        no(key)
-    for name, network in project.networks.items():
-        at = ("networks", name)
-        if network.driver not in (None, "", "bridge", "default"):
-            no(*at, "driver")
-        if network.driver_options:
-            no(*at, "driver_opts")
-        if len(network.subnets) > 1:
-            no(*at, "ipam", "config")
-        for each in network.subnets:
-            for key in _named(each):
-                if key not in ("subnet", "gateway"):
-                    no(*at, "ipam", "config", "0", key)
-        for key in _named(network.others):
-            no(*at, key)
-    for name, volume in project.volumes.items():
-        at = ("volumes", name)
-        if volume.driver not in (None, "", "local"):
-            no(*at, "driver")
-        if volume.driver_options:
-            no(*at, "driver_opts")
-        for key in _named(volume.others):
-            no(*at, key)
-    for section, files in (("secrets", project.secrets), ("configs", project.configs)):
-        for name, file in files.items():
-            if file.external:
-                no(section, name, "external")
-            for key in _named(file.others):
-                no(section, name, key)
-    for service in project.services.values():
-        for path in _not_of_service(service):
-            no("services", service.name, *path)
-    return found
-
-
-def _named(others: Mapping[str, object]) -> list[str]:
-    return [key for key, value in others.items() if value and not key.startswith("x-")]
-
-
-def _not_of_service(service: model.Service) -> Iterator[tuple[str, ...]]:
-    """Give the paths of keys of a service that are not carried out."""
-    for key in _named(service.others):
-        deploy = service.others["deploy"] if key == "deploy" else None
-        if deploy is not None:
-            left = [each for each in _named(deploy) if each != "mode"]
-            yield from (("deploy", each) for each in left)
-            if deploy.get("mode", "replicated") != "replicated":
-                yield ("deploy", "mode")
-        elif key not in _HARMLESS:
-            yield (key,)
-    if service.build is not None:
-        yield from _not_of_build(service.build)
-    if service.privileged:
-        yield ("privileged",)
-    if service.domainname:
-        yield ("domainname",)
-    if service.network_mode not in (None, "host", "none"):
-        yield ("network_mode",)
-    if service.network_mode and service.ports:
-        yield ("ports",)
-    if service.pull_policy not in (None, "missing", "if_not_present", "always", "never", "build"):
-        yield ("pull_policy",)
-    if service.limits.memory_reservation_bytes:
-        yield ("mem_reservation",)
-    if service.limits.memory_swap_bytes:
-        yield ("memswap_limit",)
-    for key, use in service.networks.items():
-        for name in ("ipv6_address", "mac_address"):
-            if getattr(use, name):
-                yield ("networks", key, name)
-        yield from (("networks", key, each) for each in _named(use.others))
-    for at, mount in enumerate(service.mounts):
-        known = {"volume": ("nocopy",), "tmpfs": ("size", "mode"), "bind": ()}.get(mount.kind)
-        if known is None:
-            yield ("volumes", str(at), "type")
-            continue
-        left = [each for each in _named(mount.options) if each not in known]
-        yield from (("volumes", str(at), mount.kind, each) for each in left)
-        yield from (("volumes", str(at), each) for each in _named(mount.others))
-    for at, port in enumerate(service.ports):
-        if port.protocol not in ("tcp", "udp"):
-            yield ("ports", str(at), "protocol")
-    for at, host in enumerate(service.extra_hosts):
-        if host.endswith("host-gateway"):
-            yield ("extra_hosts", str(at))
-    for name, dependency in service.depends_on.items():
-        if dependency.restart:
-            yield ("depends_on", name, "restart")
-
-
-_BUILD = ("extra_hosts", "network", "no_cache", "pull", "shm_size")
-
-
-def _not_of_build(build: model.Build) -> Iterator[tuple[str, ...]]:
-    if "://" in build.context or build.context.startswith("git@"):
-        yield ("build", "context")
-    if build.dockerfile_inline is not None:
-        yield ("build", "dockerfile_inline")
-    yield from (("build", key) for key in _named(build.others) if key not in _BUILD)
 
 
 def labels_of(
@@ -208,7 +89,7 @@ def request_of(
     aliases: bool = True,
     kept: Mapping[str, str] | None = None,
 ) -> ContainerRequest:
-    """Return what the engine is asked for. `check` found nothing before.
+    """Return what the engine is asked for. `carried.check` found nothing before.
 
     aliases: whether it answers to the service's name and aliases
     kept: volumes without a name that the container had, by target: they go on in this one
@@ -220,6 +101,7 @@ def request_of(
     uses = sorted(service.networks.items(), key=lambda item: (-item[1].priority, item[0]))
     limits = service.limits
     grace = service.stop_grace_period_ns
+    others = service.others
     return ContainerRequest(
         image=image_of(project.name, service),
         platform=platform_of(project, service),
@@ -260,6 +142,10 @@ def request_of(
             cpus=float(limits.cpus or 0),
             pids=max(limits.pids or 0, 0),
         ),
+        sysctls={str(key): str(value) for key, value in (others.get("sysctls") or {}).items()},
+        rlimits=_rlimits(others.get("ulimits") or {}),
+        shm_bytes=int(others.get("shm_size") or 0),
+        groups=tuple(str(each) for each in others.get("group_add") or ()),
         terminal=service.tty,
         stdin_open=service.stdin_open,
         restart=_restart(project, service),
@@ -363,9 +249,31 @@ def _host(project: model.Project, service: model.Service, at: int) -> tuple[str,
     return name, address.strip("[]")
 
 
+def _rlimits(given: Mapping[str, object]) -> dict[str, tuple[int, int]]:
+    """Return resource limits by name, soft and hard; -1 is no limit, as the engine has it."""
+    made = {}
+    for name, value in given.items():
+        if isinstance(value, dict):
+            made[name] = (int(value["soft"]), int(value["hard"]))
+        else:
+            made[name] = (int(str(value)), int(str(value)))
+    return made
+
+
 def _restart(project: model.Project, service: model.Service) -> RestartPolicy:
     from buildkit_py.engine.containers import RestartPolicy
 
+    policy = (service.others.get("deploy") or {}).get("restart_policy")
+    if policy is not None:
+        match policy.get("condition", "any"):
+            case "none" | "no":
+                return RestartPolicy("no")
+            case "on-failure":
+                return RestartPolicy("on-failure", int(policy.get("max_attempts") or 0))
+            case "unless-stopped":
+                return RestartPolicy("unless-stopped")
+            case _:
+                return RestartPolicy("always")
     name, colon, most = (service.restart or "no").partition(":")
     match name:
         case "no" | "always" | "unless-stopped" if not colon:
