@@ -61,6 +61,7 @@ def prepared(
     from buildkit_py.compose.load import Loading, Options, stop_at
     from buildkit_py.compose.project import prepare
     from buildkit_py.compose.render import service_hash
+    from buildkit_py.compose.request import faults
     from buildkit_py.compose.typed import typed
 
     loading = Loading(world(), Options())
@@ -70,6 +71,7 @@ def prepared(
         errors = check(project)
         contents, wrong = grants.read(project)
         stop_at([*errors, *wrong])
+        stop_at(faults(project, contents))
         for notice in notices(project):
             loading.warn(notice)
     finally:

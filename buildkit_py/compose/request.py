@@ -10,6 +10,7 @@ import os
 from buildkit_py import __version__
 from buildkit_py.compose.errors import BadValue
 from buildkit_py.compose.grants import FILES_LABEL
+from buildkit_py.core.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ def platform_of(project: model.Project, service: model.Service) -> Platform:
 
     text = service.platform or project.environment.get("DOCKER_DEFAULT_PLATFORM")
     return parse_platform(text) if text else machine_platform(os.uname().machine)
+
+
+def faults(project: model.Project, contents: Contents) -> list[InputError]:
+    """Return what is wrong with the values of services, before anything is begun."""
+    found: list[InputError] = []
+    for name, service in project.services.items():
+        try:
+            request_of(project, service, name=name, labels={}, contents=contents)
+        except InputError as error:
+            error.at = error.at or project.at("services", name)
+            found.append(error)
+    return found
 
 
 def labels_of(
