@@ -55,6 +55,7 @@ GLOBAL = Command(
         Option("--progress", "text", "auto, tty, plain, json, quiet", metavar="KIND"),
         Option("--project-directory", "text", "What relative paths start from", metavar="DIR"),
         Option("-p --project-name", "text", "The project's name", metavar="NAME"),
+        Option("--root", "text", "The state root, as BUILDKIT_PY_ROOT", metavar="DIR"),
         Option("-v --version", "flag", "Print the version"),
         Option("--verbose", "flag", "Ignored, as docker compose ignores it"),
     ),
@@ -106,6 +107,8 @@ def _run(arguments: list[str]) -> int:
     _check_choices(values)
     if values["version"]:
         return _version([])
+    if values["root"]:
+        os.environ["BUILDKIT_PY_ROOT"] = os.path.abspath(str(values["root"]))
     if not rest or rest[0] == "help":
         print(_help(), end="")
         return 0
