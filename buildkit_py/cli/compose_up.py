@@ -164,7 +164,7 @@ def run_up(given: dict[str, Value], argv: Sequence[str]) -> int:
 
             carry_out(plan, work)
             if values["wait"]:
-                _wait(made.project, engine, group, names, values)
+                _wait(made.project, engine, group, work, values)
             return 0
         raise InputError(
             "`pycompose up` in the foreground is not supported yet", code="cli/not-yet",
@@ -331,14 +331,14 @@ def _wait(
     project: model.Project,
     engine: Engine,
     group: Group,
-    names: Sequence[str],
+    work: Work,
     values: dict[str, Value],
 ) -> None:
     from buildkit_py.compose.waiting import wait_ready
 
     wait_ready(
         engine, group, tuple(project.services), jobs(project),
-        seconds=seconds_of(values["wait_timeout"], "--wait-timeout"),
+        seconds=seconds_of(values["wait_timeout"], "--wait-timeout"), fresh=work.started,
     )  # fmt: skip
 
 

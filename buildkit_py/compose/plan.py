@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.compose import model
 
+STARTED = "service_started"
 COMPLETED = "service_completed_successfully"
 HEALTHY = "service_healthy"
 
@@ -33,7 +34,7 @@ class Need:
     """A service that another one needs, as the container's label remembers it."""
 
     service: str
-    condition: str = "service_started"
+    condition: str = STARTED
     restart: bool = False
 
 

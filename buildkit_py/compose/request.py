@@ -152,7 +152,7 @@ def request_of(
         cap_drop=service.cap_drop,
         limits=Limits(
             memory_bytes=limits.memory_bytes or 0,
-            cpus=float(limits.cpus or 0),
+            cpus=round(float(limits.cpus or 0), 6),  # read as 32 bits, as compose-go does
             pids=max(limits.pids or 0, 0),
         ),
         sysctls={str(key): str(value) for key, value in (others.get("sysctls") or {}).items()},

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import time
-
 from buildkit_py.compose.observe import containers_of, service_of
-from buildkit_py.compose.plan import COMPLETED, HEALTHY
+from buildkit_py.compose.plan import COMPLETED, HEALTHY, STARTED
 from buildkit_py.core.errors import BuildkitError
 from buildkit_py.engine.containers import UnknownContainer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from buildkit_py.engine.client import Engine, Group
     from buildkit_py.engine.containers import Known
 
 LOG_LINES = 10
+SETTLE_SECONDS = 0.5
+"""What docker compose waits between two looks, and so leaves a program to fail at its start."""
 
 
 class ServiceFailed(BuildkitError):
@@ -28,14 +28,14 @@ class ServiceFailed(BuildkitError):
 
 def wait_for_service(engine: Engine, group: Group, service: str, condition: str) -> None:
     """Wait for a condition of `depends_on` to hold of all containers. Raises ServiceFailed."""
-    for known in containers_of(engine, group.name):
-        if service_of(known) != service:
-            continue
-        try:
-            wait_until(engine, group, known, condition)
-        except ServiceFailed as error:
-            error.message = f"dependency failed to start: {error.message}"
-            raise
+    waiting = {
+        known.spec.id: condition
+        for known in containers_of(engine, group.name)
+        if service_of(known) == service
+    }
+    failed = _wait(engine, group, waiting)
+    if failed:
+        raise ServiceFailed(f"dependency failed to start: {failed[0]}", notes=failed[1])
 
 
 def wait_ready(
@@ -45,79 +45,89 @@ def wait_ready(
     jobs: Collection[str],
     *,
     seconds: float | None = None,
+    fresh: Collection[str] = (),
 ) -> None:
     """Wait until containers run, are healthy where that is checked, or are jobs done.
 
-    jobs: services that others wait for to end. Raises ServiceFailed.
+    jobs: services that others wait for to end; seconds: no longer than this, None or 0: for ever
+    fresh: ids of containers that were started just now, and may still turn out not to stay
+    Raises ServiceFailed as soon as one of them cannot become ready.
     """
-    end = None if not seconds else time.monotonic() + seconds
+    waiting = {}
     for known in containers_of(engine, group.name):
-        service = service_of(known)
-        if service not in services:
-            continue
-        is_checked = known.spec.healthcheck is not None
-        condition = COMPLETED if service in jobs else HEALTHY if is_checked else "started"
-        left = None if end is None else max(end - time.monotonic(), 0.0)
-        try:
-            wait_until(engine, group, known, condition, seconds=left)
-        except TooLong:
-            message = (
-                f"application not healthy after {seconds:g}s: `{known.spec.name}` is not ready"
+        if service_of(known) in services:
+            is_checked = known.spec.healthcheck is not None
+            waiting[known.spec.id] = (
+                COMPLETED if service_of(known) in jobs else HEALTHY if is_checked else STARTED
             )
-            raise ServiceFailed(message, notes=_last_lines(engine, known)) from None
+    unproven = any(waiting.get(id) == STARTED for id in fresh)
+    failed = _wait(engine, group, waiting, seconds=seconds or None, unproven=unproven)
+    if failed:
+        raise ServiceFailed(failed[0], notes=failed[1])
 
 
-class TooLong(BuildkitError):
-    """The time is up. Never leaves this module."""
+def _wait(
+    engine: Engine,
+    group: Group,
+    waiting: Mapping[str, str],
+    *,
+    seconds: float | None = None,
+    unproven: bool = False,
+) -> tuple[str, list[str]] | None:
+    """Wait until conditions hold; return why one does not, with last lines, None if all do.
 
-    code = "compose/too-long"
+    waiting: conditions by the containers' ids
+    unproven: that something runs is believed when it still does after SETTLE_SECONDS
+    """
+    known: dict[str, Known] = {}
+
+    def verdicts() -> dict[str, str | None]:
+        for id in waiting:
+            try:
+                known[id] = engine.find(id)
+            except UnknownContainer:
+                return {id: "was removed meanwhile"}
+        return {id: _verdict(known[id], condition) for id, condition in waiting.items()}
+
+    def is_decided() -> bool:
+        found = verdicts().values()
+        return None not in found or any(found)
+
+    if group.until(is_decided, seconds=seconds) and unproven:
+        group.until(lambda: any(verdicts().values()), seconds=SETTLE_SECONDS)
+    found = verdicts()
+    for id, verdict in found.items():
+        if verdict:
+            name = known[id].spec.name if id in known else id[:12]
+            notes = _last_lines(engine, known[id]) if id in known else []
+            return f"container {name} {verdict}", notes
+    for id, verdict in found.items():
+        if verdict is None:
+            name, notes = known[id].spec.name, _last_lines(engine, known[id])
+            if seconds is not None:
+                return f"application not healthy after {seconds:g}s: `{name}` is not ready", notes
+            return f"nobody looks after container {name} any more", notes
+    return None
 
 
-def wait_until(
-    engine: Engine, group: Group, known: Known, condition: str, *, seconds: float | None = None
-) -> None:
-    """Wait for a condition to hold of a container. Raises ServiceFailed, TooLong."""
-    id = known.spec.id
-
-    def decided() -> bool:
-        try:
-            now = engine.find(id)
-        except UnknownContainer:
-            return True
-        if not now.running:
-            return True
-        health = now.state.health
-        if condition == HEALTHY:
-            return health is None or health.status in ("healthy", "unhealthy")
-        return condition != COMPLETED
-
-    in_time = group.until(decided, seconds=seconds)
-    try:
-        now = engine.find(id)
-    except UnknownContainer:
-        raise ServiceFailed(f"container `{known.spec.name}` was removed meanwhile") from None
-    if not in_time and not decided():
-        if seconds is not None:
-            raise TooLong(known.spec.name)
-        raise ServiceFailed(f"nobody looks after container `{known.spec.name}` any more")
-    why = _why_not(now, condition)
-    if why:
-        raise ServiceFailed(f"container {known.spec.name} {why}", notes=_last_lines(engine, now))
-
-
-def _why_not(now: Known, condition: str) -> str:
-    """Return why a decided condition does not hold, "" if it does."""
-    health = now.state.health
+def _verdict(known: Known, condition: str) -> str | None:
+    """Say of a container why a condition does not hold, "" if it does, None while it is open."""
+    health = known.state.health
     if condition == COMPLETED:
-        code = now.state.exit_code
+        if known.running:
+            return None
+        code = known.state.exit_code
         return f"did not complete successfully: exit {code}" if code else ""
-    if not now.running:
-        return f"exited ({now.state.exit_code})"
+    if known.state.status == "restarting":
+        return None
+    if not known.running:
+        return f"exited ({known.state.exit_code})"
     if condition == HEALTHY:
-        if health is None:
+        if known.spec.healthcheck is None:
             return "has no healthcheck configured"
-        if health.status != "healthy":
-            return "is unhealthy"
+        if health is None or health.status == "starting":
+            return None
+        return "" if health.status == "healthy" else "is unhealthy"
     return ""
 
 

@@ -334,6 +334,12 @@ class Group:
         assert self.engine.store is not None
         remove_directory(self.engine.root, known.spec, with_volumes=volumes)
 
+    def rename(self, id: str, name: str) -> None:
+        """Give a container that does not run another name. Raises NameTaken, RenamingRuns."""
+        from buildkit_py.engine.rename import rename
+
+        rename(self.engine.root, id, name)
+
     def execute(
         self,
         id: str,
