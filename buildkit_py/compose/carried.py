@@ -10,10 +10,11 @@ from buildkit_py.compose.errors import ComposeError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from buildkit_py.compose import model
     from buildkit_py.core.errors import InputError
+    from buildkit_py.core.source import Span
 
 _OF_OTHERS = ("develop", "group_add", "shm_size", "sysctls", "ulimits")
 """Of what has no attribute in the model: what other commands act on, or `request_of` reads."""
@@ -33,6 +34,9 @@ class NotCarriedOut(ComposeError):
 
 def check(project: model.Project) -> list[InputError]:
     """Return a complaint for each key that cannot be carried out, at its place."""
+    from buildkit_py.engine.mounts import check_volume_name
+    from buildkit_py.engine.network_records import check_name as check_network_name
+
     found: list[InputError] = []
 
     def no(*path: str) -> None:
@@ -45,6 +49,7 @@ def check(project: model.Project) -> list[InputError]:
         no(key)
     for name, network in project.networks.items():
         at = ("networks", name)
+        found += _misnamed(check_network_name, network.name, project.at(*at, "name"))
         if network.driver not in (None, "", "bridge", "default"):
             no(*at, "driver")
         if network.driver_options:
@@ -59,6 +64,7 @@ def check(project: model.Project) -> list[InputError]:
             no(*at, key)
     for name, volume in project.volumes.items():
         at = ("volumes", name)
+        found += _misnamed(check_volume_name, volume.name, project.at(*at, "name"))
         if volume.driver not in (None, "", "local"):
             no(*at, "driver")
         if volume.driver_options:
@@ -75,6 +81,18 @@ def check(project: model.Project) -> list[InputError]:
         for path in _not_of_service(service):
             no("services", service.name, *path)
     return found
+
+
+def _misnamed(check: Callable[[str], None], name: str, at: Span) -> list[InputError]:
+    """Return the complaint of a name that the engine would refuse, at its place."""
+    from buildkit_py.core.errors import InputError
+
+    try:
+        check(name)
+    except InputError as error:
+        error.at = at
+        return [error]
+    return []
 
 
 def _named(others: Mapping[str, object]) -> list[str]:

@@ -59,6 +59,14 @@ def _path(root: str, name: str) -> str:
     return os.path.join(root, "networks", f"{name}.json")
 
 
+def check_name(name: str) -> None:
+    """Raise BadNetworkName for what is no name of a network: it becomes a part of a path."""
+    if not name or name[0] not in _FIRST or not _NAME.issuperset(name):
+        raise BadNetworkName(
+            f"invalid network name `{name}`", hint="letters, digits, `_`, `.` and `-`"
+        )
+
+
 def create(
     root: str,
     name: str,
@@ -75,10 +83,7 @@ def create(
     """
     if name in PREDEFINED:
         raise NetworkTaken(f"operation is not permitted on predefined {name} network")
-    if not name or name[0] not in _FIRST or not _NAME.issuperset(name):
-        raise BadNetworkName(
-            f"invalid network name `{name}`", hint="letters, digits, `_`, `.` and `-`"
-        )
+    check_name(name)
     record = NetworkRecord(
         name, os.urandom(32).hex(), f"network.{name}" if owner is None else owner, now(),
         dict(labels or {}), internal, subnet, gateway,

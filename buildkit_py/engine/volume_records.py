@@ -9,6 +9,7 @@ from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import InputError
 from buildkit_py.engine import coding, containers
 from buildkit_py.engine.images import now
+from buildkit_py.engine.mounts import check_volume_name
 from buildkit_py.store.store import Store
 from buildkit_py.store.trees import remove_tree
 
@@ -40,7 +41,11 @@ def _directory(root: str, name: str) -> str:
 
 
 def ensure(store: Store, name: str, *, labels: Mapping[str, str] | None = None) -> Volume:
-    """Return the volume; made, empty, where it is missing. An existing one is not changed."""
+    """Return the volume; made, empty, where it is missing. An existing one is not changed.
+
+    Raises BadVolume for what is no name: it becomes a part of a path.
+    """
+    check_volume_name(name)
     path = os.path.join(_directory(store.root, name), "volume.json")
     os.makedirs(os.path.join(store.root, "volumes"), mode=0o711, exist_ok=True)
     with store.session.lock("volumes"):

@@ -96,6 +96,19 @@ def test_shared_parts_are_checked(text: str, refused: str) -> None:
     assert complaints(f"services:\n  s:\n    image: b\n{uses}{text}\n")[0][0] == refused
 
 
+@pytest.mark.parametrize("name", ["../../x", "a/b", ".hidden", "-x"])
+@pytest.mark.parametrize("section", ["volumes", "networks"])
+def test_names_that_are_paths_are_refused_at_their_place(section: str, name: str) -> None:
+    use = "volumes: ['k1:/v']" if section == "volumes" else "networks: [k1]"
+    text = f"services:\n  s:\n    image: b\n    {use}\n{section}:\n  k1: {{name: '{name}'}}\n"
+
+    (error,) = check(typed(loaded(text)))
+
+    assert name in error.message
+    assert error.at is not None
+    assert error.at.line == 6
+
+
 def test_all_complaints_come_at_once_with_their_lines() -> None:
     found = complaints("services:\n  s:\n    image: b\n    privileged: true\n    runtime: x\n")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from buildkit_py.engine.mounts import (
@@ -88,3 +90,17 @@ def test_bad_sizes_are_refused(text: str) -> None:
 
 def test_volumes_of_the_image_give_way_to_those_of_the_request() -> None:
     assert uncovered(["/data/", "/data", "b", "/c", "/"], ["/c"]) == ["/b", "/data"]
+
+
+def test_a_volume_has_no_place_outside_of_the_root(tmp_path: Path) -> None:
+    from buildkit_py.engine import volume_records
+    from buildkit_py.store.store import Store
+
+    store = Store.open(str(tmp_path / "root"), overlay="copy")
+    try:
+        for name in ("../../outside", "a/../../b", ".", ""):
+            with pytest.raises(BadVolume):
+                volume_records.ensure(store, name)
+    finally:
+        store.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
