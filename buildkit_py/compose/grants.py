@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 
 from buildkit_py.compose.errors import BadValue
 
@@ -56,7 +57,11 @@ def _content(project: model.Project, section: str, file: model.FileObject) -> by
         what = f"the variable `{file.environment}` is not set" if file.environment else "no content"
         raise BadValue(f"`{file.key}`: {what}", at=at)
     try:
-        with open(file.file, "rb") as opened:
+        # A named pipe that nobody writes to must not hold everything up.
+        fd = os.open(file.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise BadValue(f"`{file.file}` is not a regular file", at=at)
             data = opened.read(MOST_FILE_BYTES + 1)
     except OSError as error:
         why = (error.strerror or str(error)).lower()

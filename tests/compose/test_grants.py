@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from buildkit_py.compose import grants, model
@@ -46,6 +47,16 @@ def test_a_missing_or_large_file_is_told_at_its_place(tmp_path: Path) -> None:
     assert large.message == f"`{tmp_path / 'pw'}` has more than 1 MiB"
     assert missing.at is not None
     assert missing.at.line == 5
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pw")
+    _, (fifo,) = grants.read(project(tmp_path))
+    os.unlink(tmp_path / "pw")
+    os.symlink("/dev/zero", tmp_path / "pw")
+    _, (device,) = grants.read(project(tmp_path))
+
+    assert fifo.message == device.message == f"`{tmp_path / 'pw'}` is not a regular file"
 
 
 def test_a_change_is_seen_and_nothing_is_given_away(tmp_path: Path) -> None:
