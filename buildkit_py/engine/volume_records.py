@@ -129,12 +129,18 @@ def read(root: str, name: str) -> Volume:
 
 
 def list_volumes(root: str) -> list[Volume]:
-    """Return all volumes, sorted by name."""
+    """Return all volumes, sorted by name; one that is being made or removed is not among them."""
     try:
         names = sorted(os.listdir(os.path.join(root, "volumes")))
     except FileNotFoundError:
         return []
-    return [read(root, name) for name in names]
+    found = []
+    for name in names:
+        try:
+            found.append(read(root, name))
+        except UnknownVolume:
+            continue
+    return found
 
 
 def users(root: str, name: str) -> list[str]:

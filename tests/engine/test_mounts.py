@@ -92,6 +92,22 @@ def test_volumes_of_the_image_give_way_to_those_of_the_request() -> None:
     assert uncovered(["/data/", "/data", "b", "/c", "/"], ["/c"]) == ["/b", "/data"]
 
 
+def test_a_volume_that_was_killed_half_way_hides_no_other(tmp_path: Path) -> None:
+    from buildkit_py.engine import volume_records
+    from buildkit_py.store.store import Store
+
+    store = Store.open(str(tmp_path / "root"), overlay="copy")
+    try:
+        volume_records.ensure(store, "good")
+        (tmp_path / "root/volumes/half").mkdir()
+        names = [each.name for each in volume_records.list_volumes(store.root)]
+        again = volume_records.ensure(store, "half")
+    finally:
+        store.close()
+    assert names == ["good"]
+    assert again.name == "half"
+
+
 def test_a_volume_has_no_place_outside_of_the_root(tmp_path: Path) -> None:
     from buildkit_py.engine import volume_records
     from buildkit_py.store.store import Store
