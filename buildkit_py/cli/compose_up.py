@@ -16,7 +16,6 @@ from buildkit_py.cli.compose_common import (
     warn,
 )
 from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
-from buildkit_py.core.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,10 +165,9 @@ def run_up(given: dict[str, Value], argv: Sequence[str]) -> int:
             if values["wait"]:
                 _wait(made.project, engine, group, work, values)
             return 0
-        raise InputError(
-            "`pycompose up` in the foreground is not supported yet", code="cli/not-yet",
-            hint="use `-d`, and `pycompose logs -f`",
-        )  # fmt: skip
+        from buildkit_py.cli import compose_attach
+
+        return compose_attach.up(plan, work, values, names)
 
 
 def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:

@@ -32,8 +32,10 @@ LATER = (
     " restart rm run scale start stats stop top unpause volumes wait watch graph ui schema deploy"
 ).split()
 _ROOMS = {
+    "compose_act": ("stop", "start", "restart", "kill", "rm", "scale", "wait"),
     "compose_config": ("config", "convert"),
-    "compose_look": ("ps", "logs"),
+    "compose_logs": ("logs",),
+    "compose_look": ("ps", "port", "top", "images", "ls", "volumes"),
     "compose_up": ("plan", "up", "create", "build", "pull", "down"),
 }
 """Which module of this room has which commands."""

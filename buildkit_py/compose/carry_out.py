@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 
@@ -37,7 +38,6 @@ WORDS = {
     "stop": ("Container", "Stopping", "Stopped"),
     "kill": ("Container", "Killing", "Killed"),
     "remove": ("Container", "Removing", "Removed"),
-    "wait": ("Service", "Waiting", "Ready"),
 }
 """docker compose's words: for what it is done to, while it is done, and when it is."""
 
@@ -73,6 +73,8 @@ class Work:
     renew_volumes: bool = False
     at_once: int = AT_ONCE
     tell: Callable[[Told], None] = lambda told: None
+    interrupted: int = -1
+    """A descriptor that becomes readable when nothing new may begin, and waits end."""
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
     """Volumes without a name of containers that are replaced: by id, and target."""
     ids: dict[str, str] = field(default_factory=dict)
@@ -83,6 +85,17 @@ class Work:
     def files(self) -> model.Project:
         assert self.project is not None
         return self.project
+
+
+class Interrupted(BuildkitError):
+    """Somebody does not want the rest of a plan any more."""
+
+    code = "compose/interrupted"
+    exit_code = 130
+
+
+def _is_readable(fd: int) -> bool:
+    return fd >= 0 and bool(select.select([fd], [], [], 0)[0])
 
 
 def carry_out(plan: Plan, work: Work) -> None:
@@ -102,6 +115,8 @@ def carry_out(plan: Plan, work: Work) -> None:
     waits = sum(action.kind == "wait" for action in plan.actions)
     with ThreadPoolExecutor(max(1, min(work.at_once, len(waiting))) + waits) as pool:
         while running or (waiting and failure is None):
+            if failure is None and _is_readable(work.interrupted):
+                failure = Interrupted("interrupted")
             ready = [a for a in waiting.values() if failure is None and done.issuperset(a.after)]
             for action in ready:
                 del waiting[action.key]
@@ -120,10 +135,13 @@ def carry_out(plan: Plan, work: Work) -> None:
                 elif failure is None:
                     failure = error
     if failure is not None:
-        raise failure
+        raise Interrupted("interrupted") if _is_readable(work.interrupted) else failure
 
 
 def _do(action: Action, work: Work) -> None:
+    if action.kind == "wait":
+        _wait(action, work)
+        return
     resource, working, finished = WORDS[action.kind]
     work.tell(Told(resource, action.target, working))
     try:
@@ -218,7 +236,10 @@ def _remove_volume(action: Action, work: Work) -> None:
 
 
 def _wait(action: Action, work: Work) -> None:
-    wait_for_service(work.engine, work.group, action.service, action.condition)
+    wait_for_service(
+        work.engine, work.group, action.service, action.condition, stop=work.interrupted,
+        tell=lambda name, word, state: work.tell(Told("Container", name, word, state)),
+    )  # fmt: skip
 
 
 _ACTIONS: dict[str, Callable[[Action, Work], None]] = {
@@ -232,7 +253,6 @@ _ACTIONS: dict[str, Callable[[Action, Work], None]] = {
     "stop": _stop,
     "kill": _kill,
     "remove": _remove,
-    "wait": _wait,
 }
 
 

@@ -78,12 +78,18 @@ def stop(name: str, observed: Observed, services: Collection[str] = ()) -> Plan:
     return Plan(name, sorted_actions(_ends(mine, "`stop` asks for it", remove=False)))
 
 
-def kill(name: str, observed: Observed, services: Collection[str] = ()) -> Plan:
-    """Plan what sends a signal to all containers at once."""
+def kill(
+    name: str,
+    observed: Observed,
+    targets: Collection[str] = (),
+    *,
+    services: Collection[str] | None = None,
+) -> Plan:
+    """Plan what sends a signal to all containers at once. services: None is all there are."""
     actions = [
         Action("kill", each.name, "`kill` asks for it", (), each.service, each.number, each.id)
-        for each in _chosen(observed, services)
-        if each.running
+        for each in _chosen(observed, targets)
+        if each.running and (services is None or each.service in services)
     ]
     return Plan(name, tuple(actions))
 

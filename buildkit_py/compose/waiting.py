@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+
 from buildkit_py.compose.observe import containers_of, service_of
 from buildkit_py.compose.plan import COMPLETED, HEALTHY, STARTED
 from buildkit_py.core.errors import BuildkitError
@@ -9,7 +11,7 @@ from buildkit_py.engine.containers import UnknownContainer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from buildkit_py.engine.client import Engine, Group
     from buildkit_py.engine.containers import Known
@@ -26,14 +28,32 @@ class ServiceFailed(BuildkitError):
     exit_code = 1
 
 
-def wait_for_service(engine: Engine, group: Group, service: str, condition: str) -> None:
-    """Wait for a condition of `depends_on` to hold of all containers. Raises ServiceFailed."""
+def wait_for_service(
+    engine: Engine,
+    group: Group,
+    service: str,
+    condition: str,
+    *,
+    stop: int = -1,
+    tell: Callable[[str, str, str], None] = lambda name, word, state: None,
+) -> None:
+    """Wait for a condition of `depends_on` to hold of all containers. Raises ServiceFailed.
+
+    stop: a descriptor that becomes readable when nobody wants to wait any more
+    tell: told a container's name, a word, and `working`, `done` or `error`
+    """
     waiting = {
         known.spec.id: condition
         for known in containers_of(engine, group.name)
         if service_of(known) == service
     }
-    failed = _wait(engine, group, waiting)
+    names = [engine.find(id).spec.name for id in waiting]
+    for name in names:
+        tell(name, "Waiting", "working")
+    failed = _wait(engine, group, waiting, stop=stop)
+    for name in names:
+        word = "Exited" if condition == COMPLETED else "Healthy"
+        tell(name, "Error" if failed else word, "error" if failed else "done")
     if failed:
         raise ServiceFailed(f"dependency failed to start: {failed[0]}", notes=failed[1])
 
@@ -73,6 +93,7 @@ def _wait(
     *,
     seconds: float | None = None,
     unproven: bool = False,
+    stop: int = -1,
 ) -> tuple[str, list[str]] | None:
     """Wait until conditions hold; return why one does not, with last lines, None if all do.
 
@@ -93,7 +114,7 @@ def _wait(
         found = verdicts().values()
         return None not in found or any(found)
 
-    if group.until(is_decided, seconds=seconds) and unproven:
+    if group.until(is_decided, seconds=seconds, stop=stop) and unproven:
         group.until(lambda: any(verdicts().values()), seconds=SETTLE_SECONDS)
     found = verdicts()
     for id, verdict in found.items():
@@ -104,6 +125,8 @@ def _wait(
     for id, verdict in found.items():
         if verdict is None:
             name, notes = known[id].spec.name, _last_lines(engine, known[id])
+            if stop >= 0 and _is_readable(stop):
+                return f"interrupted while container {name} was waited for", []
             if seconds is not None:
                 return f"application not healthy after {seconds:g}s: `{name}` is not ready", notes
             return f"nobody looks after container {name} any more", notes
@@ -129,6 +152,10 @@ def _verdict(known: Known, condition: str) -> str | None:
             return None
         return "" if health.status == "healthy" else "is unhealthy"
     return ""
+
+
+def _is_readable(fd: int) -> bool:
+    return bool(select.select([fd], [], [], 0)[0])
 
 
 def _last_lines(engine: Engine, known: Known) -> list[str]:

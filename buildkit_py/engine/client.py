@@ -30,7 +30,7 @@ from buildkit_py.core.errors import Bug, BuildkitError, HostError
 from buildkit_py.engine import containers, network_records, volume_records
 from buildkit_py.engine.connection import Connection, SupervisorGone, connect, connect_or_start
 from buildkit_py.engine.containers import ContainerRequest, ContainerSpec, Known
-from buildkit_py.engine.logs import Line, follow, read_log
+from buildkit_py.engine.logs import Line, follow, log_size, read_log
 from buildkit_py.engine.network_records import NetworkRecord
 from buildkit_py.engine.volume_records import Volume
 from buildkit_py.oci.reference import Reference
@@ -123,8 +123,17 @@ class Engine:
     def volumes(self) -> list[Volume]:
         return volume_records.list_volumes(self.root)
 
-    def logs(self, known: Known, *, tail: int | None = None, go_on: bool = False) -> Iterator[Line]:
-        """Give the lines of a container's log; with go_on also those to come, until its end."""
+    def log_size(self, known: Known) -> int:
+        """Return the length of a container's log now, in bytes, for `start` of `logs`."""
+        return log_size(known.directory)
+
+    def logs(
+        self, known: Known, *, tail: int | None = None, go_on: bool = False, start: int = 0
+    ) -> Iterator[Line]:
+        """Give the lines of a container's log; with go_on also those to come, until its end.
+
+        start: where to begin, in bytes, instead of `tail`
+        """
         if not go_on:
             yield from read_log(known.directory, tail=tail)
             return
@@ -134,7 +143,7 @@ class Engine:
             return
         with connection:
             connection.send("follow", id=known.spec.id)
-            yield from follow(known.directory, connection.answers(), tail=tail)
+            yield from follow(known.directory, connection.answers(), tail=tail, start=start)
 
     # Changing
 
@@ -385,9 +394,12 @@ class Group:
             rows: list[dict[str, Any]] = connection.ask("processes", id=id)["rows"]
             return rows
 
-    def until(self, holds: Callable[[], bool], *, seconds: float | None = None) -> bool:
+    def until(
+        self, holds: Callable[[], bool], *, seconds: float | None = None, stop: int = -1
+    ) -> bool:
         """Wait until something holds of this group's containers; asked anew after each event.
 
+        stop: a descriptor that becomes readable when nobody wants to wait any more
         Returns what it last was: False after so many seconds, or when no supervisor runs any
         more and it does not hold then.
         """
@@ -397,10 +409,13 @@ class Group:
         until = None if seconds is None else time.monotonic() + seconds
         poll = select.poll()
         poll.register(connection, select.POLLIN)
+        if stop >= 0:
+            poll.register(stop, select.POLLIN)
         with connection:
             while not holds():
                 left = None if until is None else max(until - time.monotonic(), 0) * 1000
-                if not poll.poll(left):
+                ready = poll.poll(left)
+                if not ready or stop in [fd for fd, _ in ready]:
                     return holds()
                 try:
                     connection.receive()
@@ -413,6 +428,12 @@ class Group:
         connection = self._connect()
         if connection is not None:
             connection.send("events")
+        return connection
+
+    def watch(self) -> Connection:
+        """Return a connection whose answers are events; the supervisor is started, and stays."""
+        connection = self._connect_or_start()
+        connection.send("events")
         return connection
 
     def _known(self, id: str) -> Known:

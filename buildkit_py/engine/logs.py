@@ -33,7 +33,7 @@ def read_log(directory: str, *, tail: int | None = None) -> Iterator[Line]:
 
 
 def follow(
-    directory: str, nudges: Iterable[dict[str, Any]], *, tail: int | None = None
+    directory: str, nudges: Iterable[dict[str, Any]], *, tail: int | None = None, start: int = 0
 ) -> Iterator[Line]:
     """Give the lines that are there, and after each nudge those that came.
 
@@ -45,16 +45,27 @@ def follow(
         for _ in nudges:
             if file is None:
                 file = _open(directory)
-                if file is not None and tail is not None:
+                if file is not None and start:
+                    file.seek(start)
+                elif file is not None and tail is not None:
                     _seek_last(file, tail)
             if file is not None:
                 yield from _lines(file)
-        file = file or _open(directory)
+        if file is None and (file := _open(directory)) is not None:
+            file.seek(start)
         if file is not None:
             yield from _lines(file)
     finally:
         if file is not None:
             file.close()
+
+
+def log_size(directory: str) -> int:
+    """Return the length of a log, 0 where there is none."""
+    try:
+        return os.stat(os.path.join(directory, "log.json"), follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _open(directory: str) -> BinaryIO | None:
