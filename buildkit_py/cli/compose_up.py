@@ -295,18 +295,22 @@ def _with_images(
     plan: Plan, given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted
 ) -> Plan:
     """Build and pull what a plan says, and return the plan of what is left."""
+    if not plan.of("build", "pull"):
+        return plan
+    return _plan(engine, made.project, bring_images(plan, given, engine, made, wanted))
+
+
+def bring_images(
+    plan: Plan, given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted
+) -> Wanted:
+    """Build and pull what a plan says, and return what is then still wanted."""
+    from buildkit_py.compose.images import bring
     from buildkit_py.core.data import replace
 
-    first = plan.of("build", "pull")
-    if not first:
-        return plan
-    from buildkit_py.compose.images import bring
-
     quiet = {**given, "progress": "quiet"} if wanted.quiet_pull else given
-    bring(first, made.project, engine, sink=lambda name: build_sink(given, name),
-          tell=teller(quiet))  # fmt: skip
-    done = replace(wanted, build=False, no_build=True, pull="never")
-    return _plan(engine, made.project, done)
+    bring(plan.of("build", "pull"), made.project, engine,
+          sink=lambda name: build_sink(given, name), tell=teller(quiet))  # fmt: skip
+    return replace(wanted, build=False, no_build=True, pull="never")
 
 
 def _work(

@@ -20,22 +20,37 @@ COMMANDS = {
     "config": "Check, resolve and print the project in its canonical form",
     "create": "Make the project's containers, and start none",
     "down": "End and remove the project's containers and networks",
+    "exec": "Run a further program in a service's container",
+    "images": "List the images that containers were made from",
+    "kill": "Send containers a signal",
     "logs": "Print what the project's containers wrote",
+    "ls": "List projects",
     "plan": "Say what `up` would do, why, and in which order",
+    "port": "Print where a port of a service is published",
     "ps": "List the project's containers",
     "pull": "Pull the images of services",
+    "restart": "End containers and start them again",
+    "rm": "Remove containers that do not run",
+    "run": "Run a program in a new container of a service",
+    "scale": "Give services a number of containers",
+    "start": "Start containers that were made before",
+    "stop": "End containers",
+    "top": "List the processes of containers",
     "up": "Make the project run as its files say",
     "version": "Print the version",
+    "volumes": "List the project's volumes",
+    "wait": "Wait until the containers of services have ended",
 }
 LATER = (
-    "alpha attach bridge commit cp events exec export images kill ls pause port publish push"
-    " restart rm run scale start stats stop top unpause volumes wait watch graph ui schema deploy"
+    "alpha attach bridge commit cp events export pause publish push stats unpause watch graph ui"
+    " schema deploy"
 ).split()
 _ROOMS = {
     "compose_act": ("stop", "start", "restart", "kill", "rm", "scale", "wait"),
     "compose_config": ("config", "convert"),
     "compose_logs": ("logs",),
     "compose_look": ("ps", "port", "top", "images", "ls", "volumes"),
+    "compose_run": ("exec", "run"),
     "compose_up": ("plan", "up", "create", "build", "pull", "down"),
 }
 """Which module of this room has which commands."""

@@ -59,6 +59,14 @@ def up(project: model.Project, observed: Observed, wanted: Wanted) -> Plan:
     return _Up(project, observed, wanted).plan()
 
 
+def for_run(project: model.Project, observed: Observed, wanted: Wanted, name: str) -> Plan:
+    """Plan what a new container of a service needs: all that `up` does, but for the service.
+
+    Raises CannotPlan.
+    """
+    return _Up(project, observed, wanted).plan_run(name)
+
+
 def images(project: model.Project, observed: Observed, wanted: Wanted) -> list[Action]:
     """Return what brings the services' images here: `build` and `pull`, one for each image."""
     from buildkit_py.compose.request import image_of
@@ -113,7 +121,15 @@ class _Up:
         self.actions.setdefault(action.key, action)
         return action.key
 
-    def plan(self) -> Plan:
+    def plan_run(self, name: str) -> Plan:
+        """Return the plan of everything but a service's own containers."""
+        found = self.plan(without=name)
+        service = self.project.services[name]
+        for wait in () if self.wanted.no_dependencies else self._waits(service):
+            self.add(wait)
+        return Plan(found.project, sorted_actions(self.actions), found.orphans, found.warnings)
+
+    def plan(self, *, without: str = "") -> Plan:
         orphans = self._orphans()
         if self.wanted.remove_orphans:
             for each in orphans:
@@ -123,7 +139,9 @@ class _Up:
         self._volumes()
         order = in_order({n: s.depends_on for n, s in self.project.services.items()})
         for name in order:
-            self._service(self.project.services[name])
+            alone = bool(without) and self.wanted.no_dependencies
+            if name != without and not alone:
+                self._service(self.project.services[name])
         names = () if self.wanted.remove_orphans else tuple(sorted(each.name for each in orphans))
         return Plan(
             self.project.name, sorted_actions(self.actions), names, tuple(self.warnings)
@@ -359,21 +377,25 @@ class _Up:
             return
         name = container_name(self.project.name, service, number)
         before = list(after)
-        for needed, dependency in sorted(service.depends_on.items()):
-            if needed not in self.project.services or self.wanted.no_dependencies:
-                continue
-            theirs = tuple(self.starts.get(needed, ()))
-            if dependency.condition not in (HEALTHY, COMPLETED):
-                before += theirs
-                continue
-            wait = Action(
-                "wait", needed, f"`{service.name}` starts after it", theirs, needed,
-                condition=dependency.condition, optional=not dependency.required,
-            )  # fmt: skip
-            before.append(self.add(wait))
+        if not self.wanted.no_dependencies:
+            for needed in service.depends_on:
+                before += self.starts.get(needed, ())
+            before += [self.add(wait) for wait in self._waits(service)]
         start = Action("start", name, because, tuple(dict.fromkeys(before)), service.name, number,
                        id)  # fmt: skip
         self.starts[service.name].append(self.add(start))
+
+    def _waits(self, service: model.Service) -> list[Action]:
+        """Return what waits for the conditions of a service's dependencies."""
+        return [
+            Action(
+                "wait", needed, f"`{service.name}` starts after it",
+                tuple(self.starts.get(needed, ())), needed, condition=dependency.condition,
+                optional=not dependency.required,
+            )
+            for needed, dependency in sorted(service.depends_on.items())
+            if needed in self.project.services and dependency.condition in (HEALTHY, COMPLETED)
+        ]  # fmt: skip
 
 
 def subnet_of(network: model.Network) -> tuple[str, str]:
