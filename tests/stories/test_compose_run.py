@@ -75,7 +75,8 @@ def test_run_takes_options_like_docker_compose(anyone: Person) -> None:
         words = ["run", "--rm", "--no-deps", "-T"]
         done = app(
             *words, "-e", "COLOUR=blue", "-e", "MORE=1", "-u", "1000", "-w", "/data",
-            "--name", "mine", "-l", "a=b", "task", "sh", "-c", "echo $COLOUR $MORE; id -u; pwd; hostname",
+            "--name", "mine", "-l", "a=b",
+            "task", "sh", "-c", "echo $COLOUR $MORE; id -u; pwd; hostname",
         )  # fmt: skip
         assert done.stdout.splitlines()[:3] == ["blue 1", "1000", "/data"]
         assert app(*words, "--entrypoint", "echo one", "task", "two").stdout == "one two\n"
