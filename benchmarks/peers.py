@@ -245,16 +245,16 @@ def buildkit(folder: Path, archive: Path) -> Iterator[Tool]:
         daemon = subprocess.Popen(
             [*prefix(), "dockerd", *arguments], stdout=log, stderr=log, env=env
         )
-        stack.callback(_end, daemon, pidfile)
+        stack.callback(end, daemon, pidfile)
         shell = Shell(place, env)
         stack.callback(shell.close)
-        _wait_for_daemon(shell, place / "log")
+        wait_for_daemon(shell, place / "log")
         shell.run(["docker", "load", "-i", str(archive)])
         command = ["docker", "buildx", "build", "--network=none"]
         yield Tool("docker buildx", command, shell=shell, daemon=int(pidfile.read_text()))
 
 
-def _wait_for_daemon(shell: Shell, log: Path) -> None:
+def wait_for_daemon(shell: Shell, log: Path) -> None:
     end = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -268,7 +268,7 @@ def _wait_for_daemon(shell: Shell, log: Path) -> None:
             return
 
 
-def _end(daemon: subprocess.Popen[bytes], pidfile: Path) -> None:
+def end(daemon: subprocess.Popen[bytes], pidfile: Path) -> None:
     try:
         os.kill(int(pidfile.read_text()), signal.SIGTERM)
     except (OSError, ValueError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from buildkit_py.compose.carry_out import Told
     from buildkit_py.compose.grants import Contents
     from buildkit_py.compose.plan import Plan
+    from buildkit_py.compose.recall import Signature
     from buildkit_py.core.events import Sink
     from buildkit_py.engine.client import Engine
     from buildkit_py.engine.containers import Known
@@ -27,11 +28,13 @@ class Prepared:
     """A project that can be carried out.
 
     hashes: of each service's configuration; contents: what secrets and configs hold
+    looked: signatures of all files that were looked at, for `compose.recall`
     """
 
     project: model.Project
     hashes: dict[str, str]
     contents: Contents
+    looked: dict[str, Signature]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,23 @@ def prepared(
     from buildkit_py.compose.carried import check, notices
     from buildkit_py.compose.load import Loading, Options, stop_at
     from buildkit_py.compose.project import prepare
+    from buildkit_py.compose.recall import signature
     from buildkit_py.compose.render import service_hash
     from buildkit_py.compose.request import faults
     from buildkit_py.compose.typed import typed
 
-    loading = Loading(world(), Options())
+    looked: dict[str, Signature] = {}
+
+    def look(path: str) -> None:
+        if path not in looked:
+            looked[path] = signature(path)
+
+    loading = Loading(world(look), Options())
     try:
         bound = prepare(request(given), loading, names)
         project = typed(bound)
         errors = check(project)
-        contents, wrong = grants.read(project)
+        contents, wrong = grants.read(project, look)
         stop_at([*errors, *wrong])
         stop_at(faults(project, contents))
         for notice in notices(project):
@@ -77,7 +87,7 @@ def prepared(
     finally:
         warn_all(loading)
     hashes = {name: service_hash(service) for name, service in bound.services.items()}
-    return Prepared(project, hashes, contents)
+    return Prepared(project, hashes, contents, looked)
 
 
 def named(given: dict[str, Value]) -> Named:

@@ -12,7 +12,7 @@ from buildkit_py.compose.project import Project, bound, prune, resolve, select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from buildkit_py.cli.reader import Value
@@ -46,9 +46,16 @@ COMMAND = Command(
 
 
 class Disk:
-    """The files of this machine: the seam of `compose.discover`."""
+    """The files of this machine: the seam of `compose.discover`.
+
+    look: told every path that is looked at, before it is
+    """
+
+    def __init__(self, look: Callable[[str], None] = lambda path: None) -> None:
+        self._look = look
 
     def read(self, path: str) -> bytes:
+        self._look(path)
         # One byte more than a file may have, so that an endless one is refused.
         if path == "-":
             return sys.stdin.buffer.read(MOST_FILE_BYTES + 1)
@@ -56,22 +63,24 @@ class Disk:
             return file.read(MOST_FILE_BYTES + 1)
 
     def kind(self, path: str) -> str:
+        self._look(path)
         if os.path.isdir(path):
             return "folder"
         return "file" if os.path.exists(path) else ""
 
     def real(self, path: str) -> str:
+        self._look(path)
         return os.path.realpath(path)
 
 
-def world() -> World:
-    """Return this machine, as projects are loaded from it."""
+def world(look: Callable[[str], None] = lambda path: None) -> World:
+    """Return this machine, as projects are loaded from it. look: see `Disk`."""
     environment = dict(os.environ)
     folder = environment.get("PWD", "")
     # The shell's own idea of the folder keeps symbolic links, as docker's client has it.
     if not os.path.isabs(folder) or not _is_here(folder):
         folder = os.getcwd()
-    return World(Disk(), environment, folder, environment.get("HOME"))
+    return World(Disk(look), environment, folder, environment.get("HOME"))
 
 
 def _is_here(folder: str) -> bool:

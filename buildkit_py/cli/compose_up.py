@@ -164,10 +164,39 @@ def run_up(given: dict[str, Value], argv: Sequence[str]) -> int:
             carry_out(plan, work)
             if values["wait"]:
                 _wait(made.project, engine, group, work, values)
+            elif values["detach"]:
+                _remember(given, engine, made, wanted)
             return 0
         from buildkit_py.cli import compose_attach
 
         return compose_attach.up(plan, work, values, names)
+
+
+def _remember(given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted) -> None:
+    """Keep a record that nothing is left to be done, when that is so and can be seen again."""
+    import time
+
+    from buildkit_py.compose import recall
+    from buildkit_py.compose.observe import observe
+    from buildkit_py.compose.plan_up import up
+
+    arguments = given["argv"]
+    asks_anew = wanted.build or wanted.force_recreate or wanted.recreate_dependencies
+    if asks_anew or wanted.pull == "always" or "-" in made.looked:
+        return
+    assert isinstance(arguments, list)
+    now = time.time_ns()
+    if not all(recall.is_settled(each, now) for each in made.looked.values()):
+        return
+    records = recall.records_of(engine.root)
+    observed = observe(engine, made.project.name, made.project)
+    plan = up(made.project, observed, wanted)
+    if plan.actions or plan.warnings or plan.orphans:
+        return
+    recall.keep(
+        engine.root, arguments, looked=made.looked, records=records,
+        containers=[(each.id, each.running) for each in observed.of_services()],
+    )  # fmt: skip
 
 
 def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:

@@ -130,6 +130,9 @@ def _run(arguments: list[str]) -> int:
         print(_help(), end="")
         return 0
     name, *rest = rest
+    values["argv"] = arguments
+    if name == "up" and _is_up(arguments):
+        return 0
     if name in LATER:
         return _complain(f"`pycompose {name}` is not supported yet", "cli/not-yet")
     if name == "version":
@@ -144,6 +147,14 @@ def _run(arguments: list[str]) -> int:
 
     hint = did_you_mean(name, [*COMMANDS, *LATER]) or "`pycompose --help` lists the commands"
     return _complain(f"unknown command `{name}`", "cli/unknown-command", hint)
+
+
+def _is_up(arguments: list[str]) -> bool:
+    """Say whether nothing changed since the same command had nothing to do."""
+    from buildkit_py.compose.recall import is_done
+    from buildkit_py.core.dirs import state_root
+
+    return is_done(state_root(), arguments)
 
 
 def _check_choices(values: dict[str, Value]) -> None:

@@ -15,7 +15,7 @@ from buildkit_py.compose.errors import BadValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from buildkit_py.compose import model
     from buildkit_py.core.errors import InputError
@@ -27,11 +27,18 @@ FILES_LABEL = "io.buildkit-py.compose.files"
 MOST_FILE_BYTES = 1 << 20
 
 
-def read(project: model.Project) -> tuple[Contents, list[InputError]]:
-    """Return what the secrets and configs of all services hold, and what is wrong with them."""
+def read(
+    project: model.Project, look: Callable[[str], None] = lambda path: None
+) -> tuple[Contents, list[InputError]]:
+    """Return what the secrets and configs of all services hold, and what is wrong with them.
+
+    look: told each file's path before it is read
+    """
     contents: dict[tuple[str, str], bytes] = {}
     errors: list[InputError] = []
     for section, file in _used(project):
+        if file.file is not None:
+            look(file.file)
         try:
             contents[section, file.key] = _content(project, section, file)
         except BadValue as error:

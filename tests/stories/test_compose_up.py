@@ -717,3 +717,25 @@ def test_up_may_be_killed_at_any_moment(anyone: Person, wait_for: str) -> None:
         shop("down", "-v")
         watch.check()
         assert shop.containers() == {}
+
+
+def test_an_up_that_was_answered_from_memory_sees_every_change(anyone: Person) -> None:
+    with project(anyone, lasting(CHANGING, WORD="one")) as app:
+        for _ in range(3):
+            app("up", "-d")
+        assert list((app.person.root / "recall").glob("up-*"))
+        first = app.id("a-1")
+
+        app.engine("kill", "app-b-1")
+        assert eventually(lambda: app.states()["b-1"] == "exited")
+        assert "app-b-1  Started" in app("up", "-d").stderr
+        app("up", "-d")
+        app.engine("rm", "-f", "app-b-1")
+        assert "app-b-1  Created" in app("up", "-d").stderr
+        app("up", "-d")
+        app.write(lasting(CHANGING, WORD="two"))
+        app("up", "-d")
+        assert app.id("a-1") != first
+        app("up", "-d")
+        app("down")
+        assert "app-a-1  Started" in app("up", "-d").stderr
