@@ -288,22 +288,28 @@ class _Up:
         if reason:
             self._create(service, each.number, reason, each)
             return
-        renamed: tuple[str, ...] = ()
+        unnamed = ""
         if each.name != name:
-            why = "an earlier `up` was interrupted before it had its name"
-            renamed = (self._rename(service, each.number, why, each.name, each.id, ()),)
-        again = self._restarted_with(service)
+            unnamed = "an earlier `up` was interrupted before it had its name"
+        # One that runs is not renamed.
+        again = self._restarted_with(service) or unnamed
+        before: tuple[str, ...] = ()
         if again and each.running:
             stop = self.add(
                 Action("stop", each.name, again, (), service.name, each.number, each.id)
             )
             self.stops.setdefault(service.name, []).append(stop)
-            self._start(service, each.number, again, (*renamed, stop), each.id)
+            before = (stop,)
+        if unnamed:
+            freed = (*before, *self._freed(name))
+            before = (self._rename(service, each.number, unnamed, each.name, each.id, freed),)
+        if again and each.running:
+            self._start(service, each.number, again, before, each.id)
         elif not each.running and not self._is_done(service, each):
             why = "it was made and not started"
             if each.status != "created":
                 why = f"it ended with exit code {each.exit_code}"
-            self._start(service, each.number, why, renamed, each.id)
+            self._start(service, each.number, why, before, each.id)
 
     def _restarted_with(self, service: model.Service) -> str:
         """Return why a container that may stay is started again, "" if it is not."""
@@ -330,6 +336,11 @@ class _Up:
             Action("remove", each.name, because, after, each.service, each.number, each.id)
         )
 
+    def _freed(self, name: str) -> tuple[str, ...]:
+        """Return the key of what frees a name, where a container that has it goes."""
+        key = f"remove {name}"
+        return (key,) if key in self.actions else ()
+
     def _rename(
         self, service: model.Service, number: int, because: str, now: str, id: str,
         after: tuple[str, ...],
@@ -350,13 +361,14 @@ class _Up:
             if mount.kind == "volume" and mount.source and mount.source in self.project.volumes
         ]
         after = [key for key in needed if key in self.actions]
+        own = name if old is None else f"{old.id[:12]}_{name}"
+        after += self._freed(own)
         if service.name in self.ready_images:
             after.append(self.ready_images[service.name])
         if old is None:
             action = Action("create", name, because, tuple(after), service.name, number)
             self._start(service, number, because, (self.add(action),))
             return
-        own = f"{old.id[:12]}_{name}"
         create = Action("create", own, because, tuple(after), service.name, number,
                         replaces=old.id)  # fmt: skip
         created = self.add(create)
