@@ -451,7 +451,9 @@ def states(draw: st.DrawFn) -> Observed:
                 "image_id": draw(st.sampled_from((IMAGE, "sha256:old"))),
             }
             if draw(st.booleans()):
-                fields["name"] = f"{draw(st.sampled_from(_IDS))}_app-{name}-{number}"
+                # A successor has the id of the one before it in its name, never its own.
+                others = [id for id in _IDS if id != f"id-{name}-{number}"]
+                fields["name"] = f"{draw(st.sampled_from(others))}_app-{name}-{number}"
             containers.append(container(name, number, **fields))
     networks = draw(st.sampled_from(((), (DEFAULT,))))
     return Observed(tuple(containers), networks)
