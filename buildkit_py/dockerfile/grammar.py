@@ -1,28 +1,19 @@
-"""The door to Lark: runs `grammars/dockerfile.lark` over logical lines.
+"""Runs `grammars/dockerfile.lark` over logical lines, by the tables that Lark makes of it.
 
-Lark is imported (30 to 60 ms) and its tables are made (25 ms) when the first line is read; they
-are kept for the life of the process. Tables kept on disk (Lark.save) would be read in 3 ms, but
-they are a pickle: whoever could write that file could run code here. Nothing here is bound to one
-Dockerfile, so threads may parse at once.
+Nothing here is bound to one Dockerfile, so threads may parse at once.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from buildkit_py.dockerfile.lines import Line, Opening
 from buildkit_py.dockerfile.reading import Piece, Reading
-
-if TYPE_CHECKING:
-    from lark import Lark, Token
-    from lark.lexer import TerminalDef
-
-ESCAPED_TERMINALS = ("FLAG", "PAIR", "LEGACY_KEY")
-"""Terminals of the grammar in which a backslash stands for the escape token."""
+from buildkit_py.dockerfile.tables import Machine, Token, Unexpected, load
 
 HEREDOC_KEYWORDS = ("ADD", "COPY", "RUN")
 
@@ -37,25 +28,14 @@ def grammar_path() -> str:
 
 
 @cache
-def parser(escape: str) -> Lark:
+def parser(escape: str) -> Machine:
     """Return the parser of lines whose escape token is `escape`."""
-    from lark import Lark
+    return Machine(_tables()[escape], _REDUCTIONS)
 
-    def with_token(terminal: TerminalDef) -> None:
-        if terminal.name in ESCAPED_TERMINALS:
-            terminal.pattern.value = terminal.pattern.value.replace("\\\\", escape)
 
-    with open(grammar_path(), encoding="utf-8") as file:
-        grammar = file.read()
-    return Lark(
-        grammar,
-        parser="lalr",
-        lexer="contextual",
-        start=["dockerfile", "shell_words"],
-        maybe_placeholders=False,
-        transformer=_Reduce(),
-        edit_terminals=with_token if escape != "\\" else None,
-    )
+@cache
+def _tables() -> Mapping[str, dict[str, Any]]:
+    return load(grammar_path())
 
 
 class _Tail:
@@ -68,7 +48,7 @@ class _Tail:
         self.items = items
 
 
-class _Strings(list["Token"]):
+class _Strings(list[Token]):
     """The strings of a JSON array."""
 
 
@@ -82,38 +62,32 @@ class _Head:
         self.tail = tail
 
 
-class _Reduce:
-    """What Lark does at each rule instead of making a tree node; a method is named as its rule."""
+def _instruction(children: list[Any]) -> _Head:
+    keyword, tail = children
+    if keyword.type == "ONBUILD" and tail.items:
+        inner = tail.items[0]
+        if inner.keyword.type == "ONBUILD":
+            # Not allowed anyway; a chain of thousands must not become a deep tree.
+            inner.tail.items.clear()
+    return _Head(keyword, tail)
 
-    def dockerfile(self, children: list[_Head]) -> list[_Head]:
-        return children
 
-    def shell_words(self, children: list[Token]) -> list[Token]:
-        return children
+def _command(children: list[Any]) -> _Tail:
+    """Hang a flag on the tail behind it, or start a tail."""
+    if len(children) == 2 and isinstance(children[1], _Tail):
+        children[1].flags.append(children[0])
+        return children[1]
+    return _Tail(children)
 
-    def nothing(self, children: list[Any]) -> _Head:
-        return _Head(None, _Tail(children))
 
-    def instruction(self, children: list[Any]) -> _Head:
-        keyword, tail = children
-        if keyword.type == "ONBUILD" and tail.items:
-            inner = tail.items[0]
-            if inner.keyword.type == "ONBUILD":
-                # Not allowed anyway; a chain of thousands must not become a deep tree.
-                inner.tail.items.clear()
-        return _Head(keyword, tail)
-
-    def json(self, children: list[Token]) -> _Strings:
-        return _Strings(children[1:])
-
-    def command(self, children: list[Any]) -> _Tail:
-        """Hang a flag on the tail behind it, or start a tail."""
-        if len(children) == 2 and isinstance(children[1], _Tail):
-            children[1].flags.append(children[0])
-            return children[1]
-        return _Tail(children)
-
-    paths = words = pairs = arguments = text = check = trigger = command
+_TAILS = ("command", "paths", "words", "pairs", "arguments", "text", "check", "trigger")
+_REDUCTIONS: Mapping[str, Callable[[list[Any]], Any]] = {
+    "nothing": lambda children: _Head(None, _Tail(children)),
+    "instruction": _instruction,
+    "json": lambda children: _Strings(children[1:]),
+    **dict.fromkeys(_TAILS, _command),
+}
+"""What is made at each rule; of all others only the children are kept."""
 
 
 def read_lines(lines: Sequence[Line], escape: str) -> list[Reading]:
@@ -151,7 +125,7 @@ def _reading(head: _Head, start: int) -> Reading:
 def _piece(token: Token | None, start: int) -> Piece:
     if token is None:
         return Piece("UNKNOWN", "", 0, 0)
-    return Piece(token.type, str(token), token.start_pos - start, token.end_pos - start)  # type: ignore[operator]
+    return Piece(token.type, str(token), token.start_pos - start, token.end_pos - start)
 
 
 def openings(line: str, escape: str) -> list[Opening]:
@@ -178,11 +152,9 @@ def is_heredoc(word: str) -> bool:
 
 
 def _heredocs(text: str) -> list[Opening]:
-    from lark.exceptions import UnexpectedInput
-
     try:
         tokens: Any = parser("\\").parse(text, start="shell_words")
-    except UnexpectedInput:
+    except Unexpected:
         return []  # a quote is not closed; BuildKit then sees no heredoc either
     return [opening for each in tokens if (opening := _opening(each)) is not None]
 
@@ -199,8 +171,8 @@ def _opening(token: Token) -> Opening | None:
         expand=not quoted,
         chomp=chomp,
         fd=int(digits[-9:] or "0"),
-        start=token.start_pos or 0,
-        end=token.end_pos or 0,
+        start=token.start_pos,
+        end=token.end_pos,
     )
 
 
