@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from buildkit_py.core.patterns import later
 
-_PART = re.compile(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
+_PART = later(r"([0-9]*)(?:\.([0-9]*))?([^0-9.]*)")
 _UNITS = {
     "ns": 1,
     "us": 1_000,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
 from buildkit_py.core.data import dataclass
+from buildkit_py.core.patterns import later
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile import ast, json_form
 from buildkit_py.dockerfile.durations import duration_ns
@@ -37,7 +38,7 @@ from buildkit_py.dockerfile.grammar import is_heredoc
 from buildkit_py.dockerfile.lines import SPACES, Line
 from buildkit_py.dockerfile.reading import Piece, Reading
 
-STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*")
+STAGE_NAME = later(r"[a-z][a-z0-9\-_.]*")
 LEAST_NS = 1_000_000
 """The shortest duration of HEALTHCHECK."""
 

@@ -7,16 +7,16 @@ json module is laxer than Go's (NaN) and gives up at another depth, so it is not
 
 from __future__ import annotations
 
-import re
+from buildkit_py.core.patterns import later
 
 MOST_DEPTH = 10_000
 """Deeper arrays are not JSON to Go (encoding/json, maxNestingDepth)."""
 
-_BLANKS = re.compile(r"[ \t\r\n]*+")
-_STRING = re.compile(r'"(?>[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"')
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?")
-_LITERAL = re.compile(r"true|false|null")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_BLANKS = later(r"[ \t\r\n]*+")
+_STRING = later(r'"(?>[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"')
+_NUMBER = later(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?")
+_LITERAL = later(r"true|false|null")
+_SURROGATE = later("[\ud800-\udfff]")
 
 
 def decode(literal: str) -> str:

@@ -5,11 +5,11 @@ Counterpart: BuildKit instructions/commands_runmount.go and dockerfile2llb/conve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Literal, TypeVar, get_args
 
 from buildkit_py.core.data import dataclass
+from buildkit_py.core.patterns import later
 from buildkit_py.core.source import Span
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.ast import Flag
@@ -27,7 +27,7 @@ _SAME = {"src": "source", "dst": "target", "destination": "target", "ro": "reado
 KEYS = ("type", "from", "source", "target", "readonly", "readwrite", "required", "size", "id",
         "sharing", "mode", "uid", "gid", "env")  # fmt: skip
 _FLAGS = ("readonly", "readwrite", "required")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?")
+_SIZE = later(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?")
 _TRUE, _FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
 
 

@@ -20,14 +20,15 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from buildkit_py.core.patterns import later
 from buildkit_py.core.source import Source, Span
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lines import SPACES
 
-_HADOLINT = re.compile(r"hadolint\s+(?:(global|stage)\s+)?ignore\s*=\s*([\w, \t]+)")
-_CHECK = re.compile(r"check\s*=\s*(\S+)", re.IGNORECASE)
-_OWN = re.compile(r"pybuild:\s*(ignore|ignore-file)\[([^\]\n]*)\]")
-_WORD = re.compile(r"\w+")
+_HADOLINT = later(r"hadolint\s+(?:(global|stage)\s+)?ignore\s*=\s*([\w, \t]+)")
+_CHECK = later(r"check\s*=\s*(\S+)", re.IGNORECASE)
+_OWN = later(r"pybuild:\s*(ignore|ignore-file)\[([^\]\n]*)\]")
+_WORD = later(r"\w+")
 
 ALL_CHECKS = "check=skip=all"
 """Stands for every BuildKit check: `skip=all` says nothing about hadolint's rules."""

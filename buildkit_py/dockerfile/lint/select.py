@@ -11,11 +11,11 @@ A code is that of a rule, its alias, the beginning of one (`DL30`), a family (`D
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from buildkit_py.core.errors import InputError
+from buildkit_py.core.patterns import later
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.lint.registry import all_rules
 from buildkit_py.dockerfile.lint.rule import Rule, Severity
@@ -26,7 +26,7 @@ PARSE_ERROR = "DL1000"
 UNKNOWN_CODE = "PB901"
 """The code of the finding that a comment ignores a rule that nobody knows."""
 
-_FOREIGN = re.compile(r"(DL|SC)\d{4}")
+_FOREIGN = later(r"(DL|SC)\d{4}")
 """Codes of hadolint and ShellCheck; those that we do not have can be ignored all the same."""
 
 

@@ -8,12 +8,12 @@ Counterpart: moby/buildkit dockerfile2llb/convert.go (dispatch, dispatchArg) and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from buildkit_py.core.patterns import later
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.words import BadWord, expansion
@@ -22,7 +22,7 @@ from buildkit_py.runtime.spec import DEFAULT_PATH
 if TYPE_CHECKING:
     from buildkit_py.dockerfile.lint.facts import File, Stage
 
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}?|(\w+))")
+_VARIABLE = later(r"\$(?:\{(\w+)\}?|(\w+))")
 
 MOST_DISTANCE = 2
 """Edits between an unknown name and one that is suggested."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 
+from buildkit_py.core.patterns import later
 from buildkit_py.dockerfile.shell.script import Command, Comment, Redirect, Script, ShellWord
 
 DEEPEST = 40
@@ -20,14 +21,14 @@ DEEPEST = 40
 _PLAIN = re.compile(r"[^ \t\r\n;&|()<>'\"\\$`]+")
 _BLANKS = re.compile(r"(?:[ \t\r]|\\\r?\n)*+")
 _LINE_ENDS = re.compile(r"(?:[ \t\r\n;]|\\\r?\n|#[^\n]*)*+")
-_IN_DOUBLE = re.compile(r'[^"\\$`]+')
-_IN_BRACES = re.compile(r"""[^}"'\\$`]+""")
-_IN_ARITHMETIC = re.compile(r"""[^()"'\\$`]+""")
+_IN_DOUBLE = later(r'[^"\\$`]+')
+_IN_BRACES = later(r"""[^}"'\\$`]+""")
+_IN_ARITHMETIC = later(r"""[^()"'\\$`]+""")
 _NAME = re.compile(r"[A-Za-z_]\w*|[0-9@*#?$!-]", re.ASCII)
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*+(?:\[[^\]\n]*+\])?\+?=", re.ASCII)
-_REDIRECT = re.compile(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<&|<>|>&|>>|>\||<|>)|(&>>|&>)", re.ASCII)
-_NO_PARAMETERS = re.compile(r"\([ \t]*\)")
-_ANSI_QUOTED = re.compile(r"(?>[^'\\]+|\\.)*+'", re.DOTALL)
+_ASSIGNMENT = later(r"[A-Za-z_]\w*+(?:\[[^\]\n]*+\])?\+?=", re.ASCII)
+_REDIRECT = later(r"(?:\d+|\{\w+\})?(<<<|<<-|<<|<&|<>|>&|>>|>\||<|>)|(&>>|&>)", re.ASCII)
+_NO_PARAMETERS = later(r"\([ \t]*\)")
+_ANSI_QUOTED = later(r"(?>[^'\\]+|\\.)*+'", re.DOTALL)
 
 _ENDS = frozenset(" \t\r\n;&|()<>")
 _SKIPPED = frozenset("if then else elif fi do done while until ! { } coproc".split())
