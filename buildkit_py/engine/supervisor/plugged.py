@@ -108,7 +108,13 @@ class Plugged:
                 undo.pop_all()
                 target = next(i.address for use, i in self._interfaces if use.name == out[0])
                 for each in bound:
-                    self._ports.append((each, self._home.proxy.carry(each, target)))
+                    number = self._home.proxy.carry(each, target)
+                    self._ports.append((each, number))
+                    self._home.switch.publish(
+                        number, out[0], target, each.port.container_port,
+                        host_ip=each.port.host_ip, host_port=each.host_port,
+                        protocol=each.port.protocol,
+                    )  # fmt: skip
 
     def _files(self) -> dict[str, str]:
         spec, home = self._spec, self._home
@@ -150,6 +156,7 @@ class Plugged:
     def release(self) -> None:
         """Give addresses and ports back."""
         for _, number in self._ports:
+            self._home.switch.unpublish(number)
             self._home.proxy.stop(number)
         self._ports = []
         for use, interface in self._interfaces:

@@ -67,7 +67,9 @@ NFT_REG_VERDICT, REGISTER_A, REGISTER_B = 0, 8, 9
 NFT_PAYLOAD_NETWORK_HEADER, NFT_PAYLOAD_TRANSPORT_HEADER = 1, 2
 NFT_META_IIFNAME, NFT_META_OIFNAME, NFT_META_L4PROTO = 6, 7, 16
 NFT_CMP_EQ, NFT_CMP_NEQ = 0, 1
-NFT_CT_STATE = 0
+NFT_CT_STATE, NFT_CT_STATUS = 0, 2
+IPS_DST_NAT = 0x20
+NFTA_FIB_F_DADDR, NFT_FIB_RESULT_ADDRTYPE, RTN_LOCAL = 0x2, 3, 2
 CT_ESTABLISHED_OR_RELATED = 0x2 | 0x4
 IPV4_SOURCE_OFFSET, IPV4_DESTINATION_OFFSET, DESTINATION_PORT_OFFSET = 12, 16, 2
 IFNAMSIZ = 16
@@ -191,6 +193,28 @@ def of_a_known_connection() -> list[bytes]:
     ]
 
 
+def of_a_translated_destination() -> list[bytes]:
+    """Match packets of connections that a `nat` chain sent elsewhere."""
+    return [
+        _expression("ct", _be32(2, NFT_CT_STATUS), _be32(1, REGISTER_A)),
+        bitwise(struct.pack("=I", IPS_DST_NAT)),
+        compare(bytes(4), equal=False),
+    ]
+
+
+def to_this_host() -> list[bytes]:
+    """Match packets to an address of this host, whichever it has now."""
+    return [
+        _expression(
+            "fib",
+            _be32(1, REGISTER_A),
+            _be32(2, NFT_FIB_RESULT_ADDRTYPE),
+            _be32(3, NFTA_FIB_F_DADDR),
+        ),
+        compare(struct.pack("=I", RTN_LOCAL)),
+    ]
+
+
 def destination_port(protocol: int, port: int) -> list[bytes]:
     """Match a port of TCP (6) or UDP (17)."""
     return [
@@ -270,6 +294,12 @@ def add_rule(
     return Request(
         f"add a rule to the nftables chain `{table}/{chain}`", NFT_MSG_NEWRULE, body, NLM_F_CREATE
     )
+
+
+def flush_chain(table: str, chain: str, *, family: int = NFPROTO_IPV4) -> Request:
+    """Delete all rules of a chain."""
+    body = _generic(family) + text(NFTA_RULE_TABLE, table) + text(NFTA_RULE_CHAIN, chain)
+    return Request(f"empty the nftables chain `{table}/{chain}`", NFT_MSG_DELRULE, body)
 
 
 def delete_rule(table: str, chain: str, handle: int, *, family: int = NFPROTO_IPV4) -> Request:

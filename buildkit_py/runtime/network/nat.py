@@ -18,6 +18,7 @@ import errno
 import os
 from ipaddress import IPv4Address, IPv4Network
 
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.files import Lock
 from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import subnets
@@ -26,6 +27,20 @@ from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable
 FORWARD_SWITCH = "/proc/sys/net/ipv4/ip_forward"
 _FAMILIES = (nfnetlink.NFPROTO_INET, nfnetlink.NFPROTO_IPV4)
 _NO_OWNED_TABLES = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What comes to a port of the host from elsewhere, and where in the network it goes.
+
+    host_ip: "" is every address of the host; protocol: 6 or 17
+    inner_port: at the network's end of the uplink
+    """
+
+    host_ip: str
+    host_port: int
+    protocol: int
+    inner_port: int
 
 
 class Nat:
@@ -120,6 +135,15 @@ class Nat:
             # Nobody beyond this host begins a connection to a container, and no container
             # sends under an address that is not its network's.
             nfnetlink.add_rule(table, "forward", *leaving, drop),
+            # But to a port that is published: `publish` has sent it here.
+            nfnetlink.add_rule(
+                table,
+                "forward",
+                *leaving,
+                *nfnetlink.address_in(nfnetlink.IPV4_DESTINATION_OFFSET, self.subnet.near_end, 32),
+                *nfnetlink.of_a_translated_destination(),
+                accept,
+            ),
             nfnetlink.add_rule(
                 table, "forward", *leaving, *nfnetlink.of_a_known_connection(), accept
             ),
@@ -134,6 +158,39 @@ class Nat:
                 raise
             self._tables.run(nfnetlink.add_table(table), *chains)
         self._translating = True
+
+    def publish(self, translations: list[Translation]) -> None:
+        """Send what comes from elsewhere to these ports into the network; no others any more.
+
+        What this host itself sends does not pass here: published ports have a proxy, too.
+        Raises NetlinkError, where the kernel has no `fib` expression, say.
+        """
+        table = self.host_link
+        requests = [
+            nfnetlink.add_base_chain(
+                table, "prerouting", kind="nat", hook="prerouting",
+                priority=nfnetlink.PRIORITY_DSTNAT,
+            ),
+            nfnetlink.flush_chain(table, "prerouting"),
+        ]  # fmt: skip
+        for each in translations:
+            destination = (
+                nfnetlink.address_in(nfnetlink.IPV4_DESTINATION_OFFSET, each.host_ip, 32)
+                if each.host_ip
+                else nfnetlink.to_this_host()
+            )
+            requests.append(
+                nfnetlink.add_rule(
+                    table, "prerouting",
+                    # Our own network would meet itself on the way back.
+                    *nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, self.host_link, equal=False),
+                    *nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, "lo", equal=False),
+                    *destination,
+                    *nfnetlink.destination_port(each.protocol, each.host_port),
+                    *nfnetlink.destination_nat(self.subnet.near_end, each.inner_port),
+                )
+            )  # fmt: skip
+        self._tables.run(*requests)
 
     def _pass_other_firewalls(self) -> None:
         for chain in self._closed_chains():

@@ -9,6 +9,8 @@ network that comes or goes:
     forward      answers; from a bridge to the uplink, unless its network is internal; nothing else
     input        answers; pings of gateways. A container has no business in here: what is
                  published is reached through the host
+    prerouting   what comes by the uplink to a published port goes to its container, which sees
+                 who sent it
     postrouting  what leaves by the uplink has the uplink's address
 
 Subnets are never seen by the host, so two groups may have the same one. This process never enters
@@ -30,7 +32,7 @@ from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import resolve, subnets
 from buildkit_py.runtime.network.helper import Helper
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
-from buildkit_py.runtime.network.nat import Nat, host_networks
+from buildkit_py.runtime.network.nat import Nat, Translation, host_networks
 from buildkit_py.runtime.network.network import UPLINK, Host
 from buildkit_py.runtime.network.uplink import LINK_PREFIX, Uplink, Zygote
 from buildkit_py.runtime.spec import Interface
@@ -66,6 +68,20 @@ class _Bridge:
     free: deque[str] = field(default_factory=deque)
 
 
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A port of the host that leads to a container by the kernel's NAT."""
+
+    outer: Translation
+    network: str
+    address: str
+    port: int
+
+
+_FIRST_INNER_PORT = 1024
+_PROTOCOLS = {"tcp": 6, "udp": 17}
+
+
 class Switch:
     """The networks of one group of containers; made when the first one is added.
 
@@ -85,6 +101,7 @@ class Switch:
         self._tables: nfnetlink.Nftables | None = None
         self._uplink: Uplink | None = None
         self._avoid: list[IPv4Network] = []
+        self._published: dict[int, _Published] = {}
 
     @property
     def host_address(self) -> str:
@@ -190,6 +207,43 @@ class Switch:
         bridge = self._bridges.get(name)
         if bridge is not None:
             bridge.free.append(interface.address)
+
+    def publish(
+        self, number: int, network: str, address: str, port: int, *, host_ip: str, host_port: int,
+        protocol: str,
+    ) -> None:  # fmt: skip
+        """Let the kernel send what comes to a port of the host from elsewhere to a container.
+
+        number: by which `unpublish` knows it. Without root, for an address of IPv6, and for one
+        of the loopback link nothing is done: the proxy of the port serves those, and this host.
+        """
+        nat = self._uplink
+        if not isinstance(nat, Nat) or ":" in host_ip or host_ip.startswith("127."):
+            return
+        used = {each.outer.inner_port for each in self._published.values()}
+        inner = next(n for n in range(_FIRST_INNER_PORT, 1 << 16) if n not in used)
+        any_address = host_ip in ("", "0.0.0.0")
+        outer = Translation(
+            "" if any_address else host_ip, host_port, _PROTOCOLS[protocol], inner
+        )  # fmt: skip
+        self._published[number] = _Published(outer, network, address, port)
+        try:
+            self._write_published(nat)
+        except netlink.NetlinkError as error:
+            del self._published[number]
+            self.notices.append(
+                f"containers see a proxy as the source of what comes to port {host_port}:"
+                f" {error.message}"
+            )
+
+    def unpublish(self, number: int) -> None:
+        """Take back what `publish` did, if it did anything."""
+        if self._published.pop(number, None) is not None and isinstance(self._uplink, Nat):
+            self._write_published(self._uplink)
+
+    def _write_published(self, nat: Nat) -> None:
+        self._write_table()
+        nat.publish([each.outer for each in self._published.values()])
 
     def remove(self, name: str) -> None:
         """Remove a network in which no container is any more."""
@@ -297,6 +351,7 @@ class Switch:
         ]
         chains = (
             ("nat", "postrouting", nfnetlink.PRIORITY_SRCNAT, False, self._postrouting()),
+            ("nat", "prerouting", nfnetlink.PRIORITY_DSTNAT, False, self._prerouting()),
             ("filter", "forward", nfnetlink.PRIORITY_FILTER, True, self._forward()),
             ("filter", "input", nfnetlink.PRIORITY_FILTER, True, self._input()),
         )
@@ -313,8 +368,22 @@ class Switch:
     def _postrouting(self) -> list[list[bytes]]:
         return [[*nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, UPLINK), nfnetlink.masquerade()]]
 
+    def _prerouting(self) -> list[list[bytes]]:
+        arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, UPLINK)
+        return [
+            [
+                *arriving,
+                *nfnetlink.destination_port(each.outer.protocol, each.outer.inner_port),
+                *nfnetlink.destination_nat(each.address, each.port),
+            ]
+            for each in self._published.values()
+        ]
+
     def _forward(self) -> list[list[bytes]]:
         rules = [[*nfnetlink.of_a_known_connection(), _ACCEPT]]
+        if self._published:
+            arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, UPLINK)
+            rules.append([*arriving, *nfnetlink.of_a_translated_destination(), _ACCEPT])
         for each in self._bridges.values():
             arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, each.link)
             address, prefix = str(each.network.network_address), each.network.prefixlen

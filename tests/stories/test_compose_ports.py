@@ -1,0 +1,153 @@
+"""Published ports: from this host, from elsewhere, and who the container believes to speak with."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.stories.compose import Composer, project
+from tests.stories.conftest import Person
+from tests.stories.residue import eventually, watching
+
+pytestmark = [pytest.mark.kernel("overlay"), pytest.mark.root]
+
+TEXT = """\
+services:
+  web:
+    image: busybox
+    command: [sh, -c, "while :; do nc -l -p 80 -e sh -c 'netstat -tn'; done"]
+    ports: ["%PORTS%"]
+    init: true
+  other:
+    image: busybox
+    init: true
+    command: sleep 1000
+"""
+HERE, CLIENT = "198.51.100.1", "198.51.100.2"
+
+
+@contextmanager
+def elsewhere() -> Iterator[str]:
+    """Give the name of a network namespace that reaches this host by a link: another machine."""
+    name = f"bkpytest{os.getpid()}"
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    ip("netns", "add", name)
+    try:
+        ip("link", "add", name[:13], "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip("address", "add", f"{HERE}/24", "dev", name[:13])
+        ip("link", "set", name[:13], "up")
+        ip("-n", name, "address", "add", f"{CLIENT}/24", "dev", "eth0")
+        ip("-n", name, "link", "set", "eth0", "up")
+        ip("-n", name, "route", "add", "default", "via", HERE)
+        yield name
+    finally:
+        # The namespace goes when the kernel finds the time; the next test wants the name now.
+        ip("link", "del", name[:13])
+        ip("netns", "del", name)
+
+
+def _peer(text: str) -> str:
+    """Return whom the container has a connection with, "" when it said nothing."""
+    rows = [line.split() for line in text.splitlines() if "ESTABLISHED" in line]
+    return rows[0][4].rpartition(":")[0].removeprefix("::ffff:") if rows else ""
+
+
+def asked_from(where: str, address: str, port: int) -> str:
+    """Return whom the container sees when a client in a namespace comes, "" where none listens."""
+    done = subprocess.run(
+        ["nsenter", f"--net=/run/netns/{where}", "busybox", "nc", "-w", "2", address, str(port)],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=20,
+    )  # fmt: skip
+    return _peer(done.stdout)
+
+
+def asked_here(address: str, port: int) -> str:
+    with socket.create_connection((address, port), timeout=5) as client:
+        return _peer(client.makefile().read())
+
+
+def port_of(app: Composer, address: str = "") -> int:
+    published = app.inspect("web-1")["NetworkSettings"]["Ports"]["80/tcp"]
+    return int(published[0]["HostPort"])
+
+
+def test_a_container_sees_who_speaks_from_elsewhere(person: Person) -> None:
+    with watching() as watch, elsewhere() as client, project(
+        person, TEXT.replace("%PORTS%", "80")
+    ) as app:  # fmt: skip
+        app("up", "-d")
+        port = port_of(app)
+        assert eventually(lambda: bool(asked_here("127.0.0.1", port)))
+
+        assert eventually(lambda: asked_from(client, HERE, port) == CLIENT)
+        # From this host, and from a container by this host's address: by the proxy.
+        assert eventually(lambda: bool(asked_here(HERE, port)))
+        words = ("exec", "app-other-1", "nc", "-w", "2", HERE, str(port))
+        assert eventually(lambda: bool(_peer(app.engine(*words, code=None).stdout)))
+
+        app("stop", "web")
+        assert asked_from(client, HERE, port) == ""
+        app("start", "web")
+        port = port_of(app)
+        assert eventually(lambda: asked_from(client, HERE, port) == CLIENT)
+        app("down")
+        assert asked_from(client, HERE, port) == ""
+    watch.check()
+
+
+def test_what_is_published_on_one_address_is_reached_by_no_other(person: Person) -> None:
+    with elsewhere() as client, project(
+        person, TEXT.replace("%PORTS%", f"{HERE}::80")
+    ) as app:  # fmt: skip
+        app("up", "-d")
+        port = port_of(app)
+        assert eventually(lambda: asked_from(client, HERE, port) == CLIENT)
+
+        with pytest.raises(ConnectionRefusedError):
+            asked_here("127.0.0.1", port)
+        app.write(TEXT.replace("%PORTS%", "127.0.0.1::80"))
+        app("up", "-d")
+        port = port_of(app)
+        assert eventually(lambda: bool(asked_here("127.0.0.1", port)))
+        assert asked_from(client, HERE, port) == ""
+
+
+def test_udp_comes_from_elsewhere_too(person: Person) -> None:
+    text = TEXT.replace("%PORTS%", "53/udp").replace(
+        "nc -l -p 80 -e sh -c 'netstat -tn'", "nc -u -l -p 53 -e sh -c 'echo answer'"
+    )
+    program = (
+        "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2)\n"
+        "s.sendto(b'x', (sys.argv[1], int(sys.argv[2]))); print(s.recv(100).decode())"
+    )
+    with elsewhere() as client, project(person, text) as app:
+        app("up", "-d")
+        published = app.inspect("web-1")["NetworkSettings"]["Ports"]["53/udp"]
+        words = [f"--net=/run/netns/{client}", "python3", "-c", program, HERE]
+
+        def answer() -> str:
+            return subprocess.run(
+                ["nsenter", *words, published[0]["HostPort"]],
+                capture_output=True, text=True, check=False, timeout=20,
+            ).stdout  # fmt: skip
+
+        assert eventually(lambda: answer().startswith("answer"))
+
+
+def test_a_taken_port_is_told_and_nothing_stays(person: Person) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with project(person, TEXT.replace("%PORTS%", f"127.0.0.1:{port}:80")) as app:
+            failed = app("up", "-d", code=None)
+
+            assert failed.code != 0
+            assert f"Bind for 127.0.0.1:{port} failed: port is already allocated" in failed.stderr
+            assert app.states()["web-1"] == "created"
