@@ -120,28 +120,6 @@ def test_what_is_published_on_one_address_is_reached_by_no_other(person: Person)
         assert asked_from(client, HERE, port) == ""
 
 
-def test_udp_comes_from_elsewhere_too(person: Person) -> None:
-    text = TEXT.replace("%PORTS%", "53/udp").replace(
-        "nc -l -p 80 -e sh -c 'netstat -tn'", "nc -u -l -p 53 -e sh -c 'echo answer'"
-    )
-    program = (
-        "import socket, sys; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(2)\n"
-        "s.sendto(b'x', (sys.argv[1], int(sys.argv[2]))); print(s.recv(100).decode())"
-    )
-    with elsewhere() as client, project(person, text) as app:
-        app("up", "-d")
-        published = app.inspect("web-1")["NetworkSettings"]["Ports"]["53/udp"]
-        words = [f"--net=/run/netns/{client}", "python3", "-c", program, HERE]
-
-        def answer() -> str:
-            return subprocess.run(
-                ["nsenter", *words, published[0]["HostPort"]],
-                capture_output=True, text=True, check=False, timeout=20,
-            ).stdout  # fmt: skip
-
-        assert eventually(lambda: answer().startswith("answer"))
-
-
 def test_a_taken_port_is_told_and_nothing_stays(person: Person) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
