@@ -133,16 +133,13 @@ def _service(known: Known) -> str:
 
 
 def _row(known: Known, *, whole: bool) -> dict[str, str]:
-    from buildkit_py.cli.engine_containers import ports_of, status_of
+    from buildkit_py.cli.engine_containers import command_of, ports_of, status_of
     from buildkit_py.cli.tables import age, moment
     from buildkit_py.compose.request import LABEL
 
     spec = known.spec
-    command = " ".join(spec.container.args)
-    if not whole and len(command) > 20:
-        command = f"{command[:19]}…"
     return {
-        "Command": f'"{command}"',
+        "Command": command_of(known, whole=whole),
         "CreatedAt": moment(spec.created),
         "ExitCode": str(known.state.exit_code),
         "Health": known.state.health.status if known.state.health is not None else "",

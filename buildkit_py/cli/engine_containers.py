@@ -241,11 +241,8 @@ def _fields(known: Known, *, whole: bool) -> dict[str, str]:
     from buildkit_py.cli.tables import age, moment
 
     spec = known.spec
-    command = " ".join(spec.container.args)
-    if not whole and len(command) > 20:
-        command = f"{command[:19]}…"
     return {
-        "Command": f'"{command}"',
+        "Command": command_of(known, whole=whole),
         "CreatedAt": moment(spec.created),
         "ID": spec.id if whole else spec.id[:12],
         "Image": spec.image,
@@ -258,6 +255,13 @@ def _fields(known: Known, *, whole: bool) -> dict[str, str]:
         "State": known.state.status,
         "Status": status_of(known),
     }
+
+
+def command_of(known: Known, *, whole: bool) -> str:
+    """Return docker's COMMAND: words with blanks in quotes, cut to 20 characters."""
+    words = known.spec.container.args
+    command = " ".join((words[0], *(f"'{each}'" if " " in each else each for each in words[1:])))
+    return f'"{command if whole or len(command) <= 20 else f"{command[:19]}…"}"'
 
 
 def status_of(known: Known) -> str:
