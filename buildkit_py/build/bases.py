@@ -11,6 +11,7 @@ from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.events import StepEnded, StepStarted, StepStatus
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.request import ImageRequest, ResolvedImage
+from buildkit_py.graph.solve import Cancelled
 from buildkit_py.oci.image import BadImage, Descriptor, ImageConfig
 from buildkit_py.oci.reference import parse_reference
 
@@ -85,8 +86,14 @@ class Bases:
                 )
 
         try:
-            descriptor = pull(reference, request.platform, self.services.store, progress=progress)
+            descriptor = pull(
+                reference, request.platform, self.services.store, progress=progress,
+                watch=self.services.running,
+            )  # fmt: skip
         except BuildkitError as error:
+            if self.services.stopped():
+                self.services.sink.emit(StepEnded(number, cancelled=True))
+                raise Cancelled from None
             self.services.sink.emit(StepEnded(number, error=error.message))
             if error.at is None:
                 error.at = request.span

@@ -24,6 +24,7 @@ from buildkit_py.build.request import BuildRequest
 from buildkit_py.build.steps.carry_out import CarryOut
 from buildkit_py.build.steps.look import exclusions
 from buildkit_py.build.steps.services import Services
+from buildkit_py.build.stopping import Stopping
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.digest import Digest, sha256
 from buildkit_py.core.errors import InputError
@@ -79,11 +80,20 @@ class Named:
         self.sink.emit(event)
 
 
-def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_dir: str) -> Built:
+def build(
+    request: BuildRequest,
+    sink: Sink,
+    host: Host,
+    zygote: Zygote,
+    *,
+    run_dir: str,
+    stopping: Stopping | None = None,
+) -> Built:
     """Build what was asked for; the image is in the store, tagged, and exported afterwards.
 
     Raises InputError, BuildFailed, HostError, RemoteError, StateError; and KeyboardInterrupt
     after everything that ran has ended.
+    stopping: for a build in a thread: it then raises Cancelled where the order to stop came
     """
     started_ns = time.time_ns()
     recall.forget(request)
@@ -95,7 +105,7 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             hint="`default`, `none` or `host`",
         )
     with ExitStack() as stack:
-        context = stack.enter_context(LocalContext(request.context, request.file))
+        context = stack.enter_context(LocalContext(request.context, request.file, request.text))
         file = parse(source_of(context.dockerfile.name, context.dockerfile.data))
         overlay = host.overlay or "copy"
         store = Store.open(request.root, overlay=overlay, single_id=host.ids == "single")
@@ -124,6 +134,8 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             if request.source_date_epoch is None
             else request.source_date_epoch * 1_000_000_000,
         )
+        if stopping is not None:
+            stack.enter_context(stopping.ends_by(services.stop))
         for notice in host.notices:
             services.notice_once(notice)
         bases = Bases(services, pull=request.pull, stages=_stage_names(file))
@@ -155,6 +167,8 @@ def build(request: BuildRequest, sink: Sink, host: Host, zygote: Zygote, *, run_
             clock=time.monotonic,
             no_cache=again,
         )
+        if stopping is not None:
+            stack.enter_context(stopping.ends_by(solver.cancel))
         solution = solver.solve([lowered.root], first_number=bases.steps + 1)
         packing.finish()
         built = _finish(request, services, lowered, solution.results, names)
@@ -280,7 +294,9 @@ def _keep_record(
         return  # the context changes under us: the next build looks again
     if not watch.settled:
         return
-    texts = {context.dockerfile.path: sha256(context.dockerfile.data)}
+    texts = {}
+    if request.text is None:
+        texts[context.dockerfile.path] = sha256(context.dockerfile.data)
     if context.ignore is not None:
         texts[context.ignore.path] = sha256(context.ignore.data)
     recall.keep(

@@ -35,7 +35,7 @@ class NoDockerfile(InputError):
 
 @dataclass(slots=True)
 class Text:
-    """A small file as it was read. path: absolute; data: its bytes."""
+    """A small file as it was read. path: absolute, "" where it is no file; data: its bytes."""
 
     path: str
     name: str
@@ -54,7 +54,8 @@ class LocalContext:
     absent: absolute paths that were looked for before and are not there
     """
 
-    def __init__(self, path: str, file: str | None) -> None:
+    def __init__(self, path: str, file: str | None, text: str | None = None) -> None:
+        """Open a context. text: the Dockerfile where it is no file; `file` names it then."""
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except NotADirectoryError:
@@ -67,7 +68,11 @@ class LocalContext:
         self.path = os.path.realpath(path)
         self.absent: list[str] = []
         try:
-            self.dockerfile = self._find_dockerfile(file)
+            if text is None:
+                self.dockerfile = self._find_dockerfile(file)
+            else:
+                data = text.encode("utf-8", "surrogateescape")
+                self.dockerfile = Text("", file or "Dockerfile", data)
             self.ignore = self._find_ignore()
         except BaseException:
             os.close(self.fd)
@@ -100,12 +105,12 @@ class LocalContext:
         )
 
     def _find_ignore(self) -> Text | None:
-        own = f"{self.dockerfile.path}.dockerignore"
-        shared = os.path.join(self.path, ".dockerignore")
-        for path, name in (
-            (own, f"{self.dockerfile.name}.dockerignore"),
-            (shared, ".dockerignore"),
-        ):
+        places = [(os.path.join(self.path, ".dockerignore"), ".dockerignore")]
+        dockerfile = self.dockerfile
+        if dockerfile.path:
+            own = (f"{dockerfile.path}.dockerignore", f"{dockerfile.name}.dockerignore")
+            places.insert(0, own)
+        for path, name in places:
             text = self._read(path, name)
             if text is not None:
                 return text

@@ -28,6 +28,7 @@ class BuildRequest:
     root: absolute state root
     context: absolute path of the context directory
     file: path of the Dockerfile as given, None for the default names in the context
+    text: the Dockerfile itself, where it is no file; `file` is only what messages call it then
     build_args, labels: by name, in the order given
     platform: as written, None for this machine's
     outputs: besides the image in the store
@@ -58,6 +59,7 @@ class BuildRequest:
         "strict",
         "tags",
         "target",
+        "text",
         "ulimits",
     )
 
@@ -67,6 +69,7 @@ class BuildRequest:
         root: str,
         context: str,
         file: str | None = None,
+        text: str | None = None,
         tags: tuple[str, ...] = (),
         build_args: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
@@ -92,6 +95,7 @@ class BuildRequest:
         self.root = root
         self.context = context
         self.file = file
+        self.text = text
         self.tags = tags
         self.build_args = dict(build_args or {})
         self.labels = dict(labels or {})
@@ -122,6 +126,7 @@ class BuildRequest:
             self.target or "",
             self.platform or "",
             self.network,
+            f"d {self.text}" if self.text is not None else "",
             str(self.shm_size),
             str(self.source_date_epoch),
             str(self.strict),

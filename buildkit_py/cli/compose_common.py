@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -10,7 +11,7 @@ from buildkit_py.core.data import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from buildkit_py.cli.reader import Value
     from buildkit_py.compose import model
@@ -90,6 +91,26 @@ def prepared(
     return Prepared(project, hashes, contents, looked)
 
 
+def images_only(given: dict[str, Value], names: Sequence[str] = ()) -> model.Project:
+    """Load the project for its images: what keeps services from running is no error then.
+
+    What keeps an image from being built is. names: as for `prepared`
+    """
+    from buildkit_py.cli.compose_config import request, warn_all, world
+    from buildkit_py.compose.carried import check_builds
+    from buildkit_py.compose.load import Loading, Options, stop_at
+    from buildkit_py.compose.project import prepare
+    from buildkit_py.compose.typed import typed
+
+    loading = Loading(world(), Options())
+    try:
+        project = typed(prepare(request(given), loading, names))
+        stop_at(check_builds(project))
+    finally:
+        warn_all(loading)
+    return project
+
+
 def named(given: dict[str, Value]) -> Named:
     """Return what a command needs that works by labels; files are read where there are any.
 
@@ -136,6 +157,23 @@ def changing() -> Engine:
 
     root, run = state_root(), run_dir()  # before we look like root
     return Engine.open(root, run, host=enter())
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise Terminated meanwhile: what a build runs is ended, then."""
+    import signal
+
+    from buildkit_py.cli.common import end_in_order
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    end_in_order()
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def looking() -> Engine:
@@ -253,9 +291,10 @@ def _tell_json(told: Told) -> None:
     print(f"{json.dumps(row)}\n", end="", file=sys.stderr, flush=True)
 
 
-def build_sink(given: dict[str, Value], service: str) -> Sink:
-    """Return where the events of a service's build go."""
+def build_sinks(given: dict[str, Value]) -> Callable[[str], Sink]:
+    """Return what gives where the events of a service's build go."""
+    from buildkit_py.cli.compose_progress import Several
     from buildkit_py.cli.progress import make_sink
 
     kind = str(given["progress"] or os.environ.get("COMPOSE_PROGRESS") or "auto")
-    return make_sink({"json": "rawjson"}.get(kind, kind), sys.stderr)
+    return Several(make_sink({"json": "rawjson"}.get(kind, kind), sys.stderr)).of

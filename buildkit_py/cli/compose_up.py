@@ -5,8 +5,10 @@ from __future__ import annotations
 from buildkit_py.cli.compose_common import (
     Prepared,
     at_once,
-    build_sink,
+    build_sinks,
     changing,
+    ended_in_order,
+    images_only,
     named,
     prepared,
     removes_orphans,
@@ -219,10 +221,10 @@ def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:
 
 def run_build(given: dict[str, Value], argv: Sequence[str]) -> int:
     values, names = read(BUILD, argv)
-    made = prepared(given, names)
+    project = images_only(given, names)
     asked = [
         name
-        for name, service in made.project.services.items()
+        for name, service in project.services.items()
         if service.build is not None and (not names or name in names or values["with_dependencies"])
     ]
     from buildkit_py.compose.images import bring
@@ -232,43 +234,43 @@ def run_build(given: dict[str, Value], argv: Sequence[str]) -> int:
     if given["dry_run"]:
         from buildkit_py.compose.plan import Plan
 
-        show_plan(Plan(made.project.name, tuple(actions)))
+        show_plan(Plan(project.name, tuple(actions)))
         return 0
     if values["quiet"]:
         given = {**given, "progress": "quiet"}
-    with changing() as engine:
+    with changing() as engine, ended_in_order():
         bring(
-            actions, made.project, engine, sink=lambda name: build_sink(given, name),
+            actions, project, engine, sink=build_sinks(given),
             tell=teller(given), no_cache=bool(values["no_cache"]), pull=bool(values["pull"]),
-            build_args=_build_args(values["build_arg"], made.project),
+            build_args=_build_args(values["build_arg"], project), at_once=at_once(given),
         )  # fmt: skip
     return 0
 
 
 def run_pull(given: dict[str, Value], argv: Sequence[str]) -> int:
     values, names = read(PULL, argv)
-    made = prepared(given, names)
+    project = images_only(given, names)
     from buildkit_py.compose.images import bring
     from buildkit_py.compose.plan import Action, Plan
     from buildkit_py.compose.request import image_of
 
     actions: dict[str, Action] = {}
-    for name, service in made.project.services.items():
+    for name, service in project.services.items():
         if names and name not in names and not values["include_deps"]:
             continue
         if service.image is None or (service.build is not None and values["ignore_buildable"]):
             continue
-        image = image_of(made.project.name, service)
+        image = image_of(project.name, service)
         actions[image] = Action("pull", image, "`pull` asks for it", service=name)
     if given["dry_run"]:
-        show_plan(Plan(made.project.name, tuple(actions.values())))
+        show_plan(Plan(project.name, tuple(actions.values())))
         return 0
     if values["quiet"]:
         given = {**given, "progress": "quiet"}
-    with changing() as engine:
+    with changing() as engine, ended_in_order():
         bring(
-            list(actions.values()), made.project, engine,
-            sink=lambda name: build_sink(given, name), tell=teller(given),
+            list(actions.values()), project, engine,
+            sink=build_sinks(given), tell=teller(given),
         )  # fmt: skip
     return 0
 
@@ -330,15 +332,25 @@ def _with_images(
 
 
 def bring_images(
-    plan: Plan, given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted
+    plan: Plan,
+    given: dict[str, Value],
+    engine: Engine,
+    made: Prepared,
+    wanted: Wanted,
+    *,
+    quiet_build: bool = False,
 ) -> Wanted:
     """Build and pull what a plan says, and return what is then still wanted."""
     from buildkit_py.compose.images import bring
     from buildkit_py.core.data import replace
 
     quiet = {**given, "progress": "quiet"} if wanted.quiet_pull else given
-    bring(plan.of("build", "pull"), made.project, engine,
-          sink=lambda name: build_sink(given, name), tell=teller(quiet))  # fmt: skip
+    built = {**given, "progress": "quiet"} if quiet_build else given
+    with ended_in_order():
+        bring(
+            plan.of("build", "pull"), made.project, engine, sink=build_sinks(built),
+            tell=teller(quiet), at_once=at_once(given),
+        )  # fmt: skip
     return replace(wanted, build=False, no_build=True, pull="never")
 
 

@@ -107,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
+    except common.Terminated:
+        print("\nterminated", file=sys.stderr)
+        return 143
     except BrokenPipeError:
         # Whoever read our output is gone: nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

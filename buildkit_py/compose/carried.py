@@ -40,10 +40,7 @@ def check(project: model.Project) -> list[InputError]:
     found: list[InputError] = []
 
     def no(*path: str) -> None:
-        is_entry = path[-1].isdigit()
-        what = f"this entry of `{path[-2]}`" if is_entry else f"`{path[-1]}`"
-        message = f"{what} is not carried out yet"
-        found.append(NotCarriedOut(message, at=project.at(*path), label=".".join(path)))
+        found.append(_refused(project, *path))
 
     for key in _named(project.others):
         no(key)
@@ -81,6 +78,24 @@ def check(project: model.Project) -> list[InputError]:
         for path in _not_of_service(service):
             no("services", service.name, *path)
     return found
+
+
+def check_builds(project: model.Project) -> list[InputError]:
+    """Return a complaint for each key that keeps an image from being built, at its place."""
+    return [
+        _refused(project, "services", service.name, *path)
+        for service in project.services.values()
+        if service.build is not None
+        for path in _not_of_build(service.build)
+    ]
+
+
+def _refused(project: model.Project, *path: str) -> NotCarriedOut:
+    is_entry = path[-1].isdigit()
+    what = f"this entry of `{path[-2]}`" if is_entry else f"`{path[-1]}`"
+    return NotCarriedOut(
+        f"{what} is not carried out yet", at=project.at(*path), label=".".join(path)
+    )
 
 
 def _misnamed(check: Callable[[str], None], name: str, at: Span) -> list[InputError]:
@@ -198,6 +213,4 @@ def notices(project: model.Project) -> list[str]:
 def _not_of_build(build: model.Build) -> Iterator[tuple[str, ...]]:
     if "://" in build.context or build.context.startswith("git@"):
         yield ("build", "context")
-    if build.dockerfile_inline is not None:
-        yield ("build", "dockerfile_inline")
     yield from (("build", key) for key in _named(build.others) if key not in _BUILD)

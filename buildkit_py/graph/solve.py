@@ -178,6 +178,10 @@ class Solver:
         results = {task.vertex: task.result for task in self._tasks if task.result is not None}
         return Solution(results, self._cached)
 
+    def cancel(self) -> None:
+        """Make `solve` raise Cancelled as soon as what runs has ended. From any thread."""
+        self._fail(Cancelled())
+
     def _add(self, target: Vertex) -> int:
         """Add a vertex and what it needs, inputs first, without recursion."""
         stack: list[tuple[Vertex, int]] = [(target, 0)]

@@ -103,12 +103,14 @@ def pull(
     transport: Transport | None = None,
     environment: Mapping[str, str] | None = None,
     sleep: Sleep | None = None,
+    watch: Callable[[Callable[[], None]], Callable[[], None]] | None = None,
 ) -> Descriptor:
     """Pull an image into the store under `reference.name`; return its manifest's descriptor.
 
     transport: by default the network, with the proxies and authorities of the environment
     environment: where proxies and docker's configuration are looked up; by default ours
     sleep: how to wait before trying again
+    watch: given what ends the pull, from any thread; returns what is called at its end
 
     Raises RemoteError: Unreachable when no registry was spoken to (another source may be tried),
     NotFound, Denied, NoPlatform, WrongContent, and others with their codes.
@@ -127,10 +129,15 @@ def pull(
             stopped.set()
             close()
 
-        descriptor, data = find_manifest(repository, platform, known)
-        manifest = Manifest.from_bytes(data)
-        _pull_config(repository, manifest, platform, store.content, stopped)
-        _pull_layers(repository, manifest, store.content, progress, stopped, give_up)
+        forget = None if watch is None else watch(give_up)
+        try:
+            descriptor, data = find_manifest(repository, platform, known)
+            manifest = Manifest.from_bytes(data)
+            _pull_config(repository, manifest, platform, store.content, stopped)
+            _pull_layers(repository, manifest, store.content, progress, stopped, give_up)
+        finally:
+            if forget is not None:
+                forget()
     store.content.put(data)
     store.images.put(reference.name, descriptor)
     return descriptor

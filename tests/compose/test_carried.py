@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.compose.carried import NotCarriedOut, check, notices
+from buildkit_py.compose.carried import NotCarriedOut, check, check_builds, notices
 from buildkit_py.compose.typed import typed
 from tests.compose.conftest import loaded
 
@@ -67,6 +67,11 @@ def of_service(keys: str) -> list[str]:
         ("build: {context: ., cache_from: [x]}", ["build.cache_from"]),
         ("build: {context: 'https://example.org/x.git'}", ["build.context"]),
         ("build: {context: ., shm_size: 1m, network: none, no_cache: true}", []),
+        ("build: {context: ., dockerfile_inline: FROM scratch}", []),
+        (
+            "build: {context: ., additional_contexts: {base: 'docker-image://x'}}",
+            ["build.additional_contexts"],
+        ),
         ("x-mine: {anything: goes}\ndevelop: {watch: []}", []),
     ],
 )
@@ -129,3 +134,14 @@ def test_what_docker_compose_ignores_is_told() -> None:
         " `deploy.restart_policy.delay`, `deploy.update_config`, and so do we"
     )
     assert "compose.yaml:5" in notice or "compose.yaml:4" in notice
+
+
+def test_a_build_is_kept_back_by_its_own_keys_alone() -> None:
+    text = (
+        "services:\n  s:\n    privileged: true\n    build:\n      context: .\n"
+        "      cache_from: [x]\n  t: {image: b, privileged: true}\n"
+    )
+    found = check_builds(typed(loaded(text)))
+
+    assert [error.label for error in found] == ["services.s.build.cache_from"]
+    assert [error.at.line for error in found if error.at] == [6]
