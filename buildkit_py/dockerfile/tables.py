@@ -20,7 +20,7 @@ from typing import Any
 
 from buildkit_py.core.digest import sha256
 
-FORMAT = 1
+FORMAT = 2
 ESCAPES = ("\\", "`")
 ESCAPED_TERMINALS = ("FLAG", "PAIR", "LEGACY_KEY")
 """Terminals of the grammar in which a backslash stands for the escape token."""
@@ -154,12 +154,12 @@ def tables_path(grammar_path: str) -> str:
 
 
 def write(grammar_path: str) -> str:
-    """Make the tables of a grammar and keep them beside it; return their path."""
+    """Make the tables of a grammar, keep them beside it behind their digest; return the path."""
     with open(grammar_path, encoding="utf-8") as file:
         data = marshal.dumps(make(file.read()), _MARSHAL)
     path = tables_path(grammar_path)
     with open(path, "wb") as out:
-        out.write(data)
+        out.write(sha256(data).encode() + b"\n" + data)
     return path
 
 
@@ -170,10 +170,12 @@ def load(grammar_path: str) -> Mapping[str, Data]:
     try:
         # As trustworthy as the compiled modules of this package, among which they lie.
         with open(tables_path(grammar_path), "rb") as kept:
-            data: Data = marshal.loads(kept.read())
-        if data["format"] == FORMAT and data["grammar"] == sha256(grammar.encode()):
-            tables: Mapping[str, Data] = data["tables"]
-            return tables
+            digest, _, text = kept.read().partition(b"\n")
+        if digest == sha256(text).encode():
+            data: Data = marshal.loads(text)
+            if data["format"] == FORMAT and data["grammar"] == sha256(grammar.encode()):
+                tables: Mapping[str, Data] = data["tables"]
+                return tables
     except (OSError, ValueError, EOFError, TypeError, KeyError):
         pass  # missing or damaged: as good as none
     made: Mapping[str, Data] = make(grammar)["tables"]

@@ -14,6 +14,7 @@ from lark import Token as LarkToken
 from lark import Tree
 from lark.exceptions import UnexpectedInput
 
+from buildkit_py.core.digest import sha256
 from buildkit_py.dockerfile import tables
 from buildkit_py.dockerfile.grammar import grammar_path, read_lines
 from buildkit_py.dockerfile.tables import ESCAPES, STARTS, Machine, Token, Unexpected
@@ -112,11 +113,19 @@ def test_tables_that_were_kept_are_those_that_would_be_made(tmp_path: Path) -> N
     kept = tables.write(path)
 
     assert Path(kept).name == "dockerfile.tables"
-    assert marshal.loads(Path(kept).read_bytes()) == tables.make(GRAMMAR)
+    digest, _, data = Path(kept).read_bytes().partition(b"\n")
+    assert digest.decode() == sha256(data)
+    assert marshal.loads(data) == tables.make(GRAMMAR)
     assert tables.load(path) == tables.make(GRAMMAR)["tables"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", marshal.dumps({"format": 0}), None])
+def with_digest(data: bytes) -> bytes:
+    return sha256(data).encode() + b"\n" + data
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"nonsense", with_digest(marshal.dumps({"format": 0})), with_digest(b"x"), None]
+)
 def test_what_was_kept_is_not_believed_blindly(tmp_path: Path, damage: bytes | None) -> None:
     path = copied(tmp_path)
     kept = Path(tables.write(path))
@@ -126,6 +135,16 @@ def test_what_was_kept_is_not_believed_blindly(tmp_path: Path, damage: bytes | N
         kept.write_bytes(damage)
 
     assert tables.load(path) == tables.make(Path(path).read_text())["tables"]
+
+
+def test_one_byte_that_changed_on_the_disk_is_seen(tmp_path: Path) -> None:
+    path = copied(tmp_path)
+    kept = Path(tables.write(path))
+    data = kept.read_bytes()
+    kept.write_bytes(data.replace(b"HEALTHCHECK", b"HEALTHCHICK", 1))
+    assert kept.read_bytes() != data
+
+    assert tables.load(path) == tables.make(GRAMMAR)["tables"]
 
 
 def test_kept_tables_need_no_lark(tmp_path: Path) -> None:
