@@ -6,6 +6,7 @@ import select
 
 from buildkit_py.compose.observe import containers_of, service_of
 from buildkit_py.compose.plan import COMPLETED, HEALTHY, STARTED
+from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import BuildkitError
 from buildkit_py.engine.containers import UnknownContainer
 
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 LOG_LINES = 10
 SETTLE_SECONDS = 0.5
 """What docker compose waits between two looks, and so leaves a program to fail at its start."""
+
+
+_INCOMPLETE = "didn't complete successfully"
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a wait ended in vain. verdict: on a container, "" where there is none; text: all of it"""
+
+    verdict: str
+    text: str
+    notes: list[str]
 
 
 class ServiceFailed(BuildkitError):
@@ -54,8 +67,11 @@ def wait_for_service(
     for name in names:
         word = "Exited" if condition == COMPLETED else "Healthy"
         tell(name, "Error" if failed else word, "error" if failed else "done")
-    if failed:
-        raise ServiceFailed(f"dependency failed to start: {failed[0]}", notes=failed[1])
+    if failed is None:
+        return
+    if failed.verdict.startswith(_INCOMPLETE):
+        raise ServiceFailed(f"service `{service}` {failed.verdict}", notes=failed.notes)
+    raise ServiceFailed(f"dependency failed to start: {failed.text}", notes=failed.notes)
 
 
 def wait_ready(
@@ -82,8 +98,8 @@ def wait_ready(
             )
     unproven = any(waiting.get(id) == STARTED for id in fresh)
     failed = _wait(engine, group, waiting, seconds=seconds or None, unproven=unproven)
-    if failed:
-        raise ServiceFailed(failed[0], notes=failed[1])
+    if failed is not None:
+        raise ServiceFailed(failed.text, notes=failed.notes)
 
 
 def _wait(
@@ -94,8 +110,8 @@ def _wait(
     seconds: float | None = None,
     unproven: bool = False,
     stop: int = -1,
-) -> tuple[str, list[str]] | None:
-    """Wait until conditions hold; return why one does not, with last lines, None if all do.
+) -> _Failed | None:
+    """Wait until conditions hold; return why one does not, None if all do.
 
     waiting: conditions by the containers' ids
     unproven: that something runs is believed when it still does after SETTLE_SECONDS
@@ -121,15 +137,16 @@ def _wait(
         if verdict:
             name = known[id].spec.name if id in known else id[:12]
             notes = _last_lines(engine, known[id]) if id in known else []
-            return f"container {name} {verdict}", notes
+            return _Failed(verdict, f"container {name} {verdict}", notes)
     for id, verdict in found.items():
         if verdict is None:
             name, notes = known[id].spec.name, _last_lines(engine, known[id])
+            text = f"nobody looks after container {name} any more"
             if stop >= 0 and _is_readable(stop):
-                return f"interrupted while container {name} was waited for", []
-            if seconds is not None:
-                return f"application not healthy after {seconds:g}s: `{name}` is not ready", notes
-            return f"nobody looks after container {name} any more", notes
+                text, notes = f"interrupted while container {name} was waited for", []
+            elif seconds is not None:
+                text = f"application not healthy after {seconds:g}s: `{name}` is not ready"
+            return _Failed("", text, notes)
     return None
 
 
@@ -140,7 +157,7 @@ def _verdict(known: Known, condition: str) -> str | None:
         if known.running:
             return None
         code = known.state.exit_code
-        return f"did not complete successfully: exit {code}" if code else ""
+        return f"{_INCOMPLETE}: exit {code}" if code else ""
     if known.state.status == "restarting":
         return None
     if not known.running:
