@@ -6,6 +6,7 @@ import os
 import select
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
+from contextlib import ExitStack
 
 from buildkit_py.compose.grants import digest
 from buildkit_py.compose.observe import containers_of
@@ -15,6 +16,7 @@ from buildkit_py.compose.request import LABEL, labels_of, request_of
 from buildkit_py.compose.waiting import ServiceFailed, wait_for_service
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import BuildkitError, HostError, StateError
+from buildkit_py.core.threads import block_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,8 +103,25 @@ def _is_readable(fd: int) -> bool:
 def carry_out(plan: Plan, work: Work) -> None:
     """Do what a plan says. After the first failure nothing new begins, and it is raised.
 
-    What was begun is waited for. Raises ServiceFailed, ComposeError, and what the engine raises.
+    What was begun is waited for; waits for services are not, unless `work.interrupted` is given,
+    which then ends them. Raises ServiceFailed, ComposeError, and what the engine raises.
     """
+    if work.interrupted >= 0:
+        _carry_out(plan, work, lambda: None, lambda: _is_readable(work.interrupted))
+        return
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    work.interrupted = reader
+    try:
+        _carry_out(plan, work, lambda: os.close(writer), lambda: False)
+    finally:
+        work.interrupted = -1
+        os.close(reader)
+
+
+def _carry_out(
+    plan: Plan, work: Work, give_up: Callable[[], None], is_interrupted: Callable[[], bool]
+) -> None:
+    """Do what a plan says. give_up: ends waits; called once, as soon as anything has failed."""
     replaced = {action.replaces for action in plan.actions if action.replaces}
     for known in containers_of(work.engine, plan.project) if replaced else ():
         if known.spec.id in replaced:
@@ -113,9 +132,11 @@ def carry_out(plan: Plan, work: Work) -> None:
     failure: BaseException | None = None
     # Waits take a thread each while they last: they must not keep others from beginning.
     waits = sum(action.kind == "wait" for action in plan.actions)
-    with ThreadPoolExecutor(max(1, min(work.at_once, len(waiting))) + waits) as pool:
+    threads = max(1, min(work.at_once, len(waiting))) + waits
+    with ThreadPoolExecutor(threads, "compose", block_signals) as pool, ExitStack() as stack:
+        stack.callback(give_up)  # also when Ctrl-C raises: before the pool waits for its threads
         while running or (waiting and failure is None):
-            if failure is None and _is_readable(work.interrupted):
+            if failure is None and is_interrupted():
                 failure = Interrupted("interrupted")
             ready = [a for a in waiting.values() if failure is None and done.issuperset(a.after)]
             for action in ready:
@@ -129,13 +150,16 @@ def carry_out(plan: Plan, work: Work) -> None:
                 error = future.exception()
                 if error is None:
                     done.add(action.key)
+                elif failure is not None:
+                    continue
                 elif action.optional and isinstance(error, ServiceFailed):
                     work.tell(Told("Service", action.target, f"Failed: {error.message}", "warning"))
                     done.add(action.key)
-                elif failure is None:
+                else:
                     failure = error
+                    stack.close()
     if failure is not None:
-        raise Interrupted("interrupted") if _is_readable(work.interrupted) else failure
+        raise Interrupted("interrupted") if is_interrupted() else failure
 
 
 def _do(action: Action, work: Work) -> None:
