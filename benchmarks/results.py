@@ -42,7 +42,11 @@ def figures(series: Mapping[str, Series]) -> dict[str, object]:
 
 
 def ratios(
-    series: Mapping[str, Series], limits: Mapping[str, float], *, first: str = "pybuild"
+    series: Mapping[str, Series],
+    limits: Mapping[str, float],
+    *,
+    first: str = "pybuild",
+    kinds: Sequence[str] = ("wall", "cpu"),
 ) -> list[dict[str, object]]:
     """Compare ours with each named peer; print and return whether the promise holds."""
     rows: list[dict[str, object]] = []
@@ -50,7 +54,7 @@ def ratios(
         if name not in series:
             print(f"not measured: {name} is not there")
             continue
-        for kind in ("wall", "cpu"):
+        for kind in kinds:
             ratio = getattr(series[first], kind) / max(getattr(series[name], kind), 1e-9)
             holds = ratio <= limit
             print(f"{'ok  ' if holds else 'MISS'} {kind} of ours / {name}: {ratio:.3f} (≤ {limit})")
