@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
 from contextlib import ExitStack
 
 from buildkit_py.compose.grants import digest
@@ -21,6 +19,7 @@ from buildkit_py.core.threads import block_signals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
     from buildkit_py.compose import model
     from buildkit_py.compose.grants import Contents
@@ -106,6 +105,8 @@ def carry_out(plan: Plan, work: Work) -> None:
     What was begun is waited for; waits for services are not, unless `work.interrupted` is given,
     which then ends them. Raises ServiceFailed, ComposeError, and what the engine raises.
     """
+    if not plan.actions:
+        return
     if work.interrupted >= 0:
         _carry_out(plan, work, lambda: None, lambda: _is_readable(work.interrupted))
         return
@@ -122,6 +123,8 @@ def _carry_out(
     plan: Plan, work: Work, give_up: Callable[[], None], is_interrupted: Callable[[], bool]
 ) -> None:
     """Do what a plan says. give_up: ends waits; called once, as soon as anything has failed."""
+    from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
     replaced = {action.replaces for action in plan.actions if action.replaces}
     for known in containers_of(work.engine, plan.project) if replaced else ():
         if known.spec.id in replaced:
@@ -144,7 +147,7 @@ def _carry_out(
                 running[pool.submit(_do, action, work)] = action
             if not running:
                 break
-            finished, _ = wait_for(running, return_when=FIRST_COMPLETED)
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 action = running.pop(future)
                 error = future.exception()
