@@ -10,6 +10,7 @@ Forms and messages: docker/go-connections nat/parse.go, moby daemon/libnetwork/p
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import json
@@ -250,10 +251,14 @@ class Proxy:
             return self._count
 
     def stop(self, number: int) -> None:
-        """Give the port back. Connections that are open go on."""
+        """Give the port back. Connections that are open go on.
+
+        A proxy that was killed has given back all of its ports already.
+        """
         with self._lock:
             if self._channel is not None:
-                self._say(self._channel, {"stop": number}, [])
+                with contextlib.suppress(HostError):
+                    self._say(self._channel, {"stop": number}, [])
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -284,8 +289,11 @@ class Proxy:
         try:
             socket.send_fds(channel, [json.dumps(order).encode()], fds)
             answer = channel.recv(4096).decode()
+            is_there = bool(answer)
         except OSError as error:
-            answer = error.strerror or str(error)
+            answer, is_there = error.strerror or str(error), False
+        if not is_there:
+            self._forget()  # it was killed: the next port gets a new one
         if answer != "ok":
             raise HostError(
                 f"the proxy of published ports failed: {answer or 'it ended'}",
@@ -295,12 +303,15 @@ class Proxy:
     def close(self) -> None:
         """End the proxy and its connections. Safe to call twice."""
         with self._lock:
-            if self._channel is not None:
-                self._channel.close()  # it ends when it sees that
-                self._channel = None
-            if self._pidfd >= 0:
-                os.close(self._pidfd)
-                self._pidfd = -1
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._channel is not None:
+            self._channel.close()  # it ends when it sees that
+            self._channel = None
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
 
     def __enter__(self) -> Proxy:
         return self
