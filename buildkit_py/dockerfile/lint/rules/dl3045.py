@@ -1,6 +1,7 @@
 """COPY goes to an absolute path, or a WORKDIR says where a relative one begins.
 
-Else the base image's working directory decides, and it may change with the next version.
+Else the base image's working directory decides, and it may change with the next version. Unlike
+in hadolint, `scratch` needs none: its working directory is `/`.
 
 Bad:
     FROM debian:12
@@ -11,6 +12,8 @@ Good:
     COPY app /app
     COPY app $HOME/app
     WORKDIR /srv
+    COPY app app
+    FROM scratch
     COPY app app
 """
 
@@ -28,7 +31,10 @@ severity = Severity.WARNING
 def check(file: File) -> Iterator[Finding]:
     settled: set[int] = set()
     for stage in file.stages:
-        is_settled = stage.parent is not None and stage.parent.index in settled
+        if stage.parent is None:
+            is_settled = stage.base.text == "scratch"
+        else:
+            is_settled = stage.parent.index in settled
         for instruction in stage.body:
             if isinstance(instruction, ast.Workdir):
                 is_settled = True

@@ -2,7 +2,7 @@
 
 `curl ... | tar x` is a success for a shell when tar got along with what little came. Unlike
 hadolint, a SHELL of the stage that this one starts from counts, and so does a `set -o pipefail`
-in the RUN itself.
+in the RUN itself; and a pipe that begins with `echo` or `printf` has no left side that fails.
 
 Bad:
     FROM debian:12
@@ -17,6 +17,11 @@ Good:
     SHELL ["/bin/bash", "-o", "pipefail", "-c"]
     FROM base
     RUN curl https://example.org/x | tar x
+
+Good:
+    FROM debian:12
+    RUN echo "$SHA256 *x.tar" | sha256sum -c - && printf '%s\\n' a b \\
+        | tee list
 """
 
 from __future__ import annotations
@@ -24,10 +29,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from buildkit_py.core.source import Span
 from buildkit_py.dockerfile.lint.facts import File, Run
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
+
+BLANKS = " \t\r\n\\"
+"""What may stand between a command and its pipe; a backslash continues the line."""
 
 
 def check(file: File) -> Iterator[Finding]:
@@ -35,9 +44,30 @@ def check(file: File) -> Iterator[Finding]:
         if run.is_trigger or not run.pipes or (run.shell and sets_pipefail(run.shell)):
             continue
         settled = _where_set(run)
-        unsafe = [pipe for pipe in run.pipes if pipe.start < settled]
-        if unsafe:
-            yield Finding(unsafe[0], "a failure left of this pipe goes unseen; set `pipefail`")
+        for pipe in _unsafe(run):
+            if pipe.start < settled:
+                yield Finding(pipe, "a failure left of this pipe goes unseen; set `pipefail`")
+                break
+
+
+def _unsafe(run: Run) -> Iterator[Span]:
+    """Return the pipes on whose left something may fail."""
+    for script, place in run.scripts:
+        text = script.text
+        harmless = {
+            _behind_blanks(text, command.end)
+            for command in script.commands
+            if command.before not in ("|", "|&")
+            and command.words
+            and command.words[0].value in ("echo", "printf")
+        }
+        yield from (place(at, at + 1) for at in script.pipes if at not in harmless)
+
+
+def _behind_blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in BLANKS and at < len(text):
+        at += 1
+    return at
 
 
 def _where_set(run: Run) -> float:

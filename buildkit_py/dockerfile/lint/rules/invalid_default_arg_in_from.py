@@ -1,7 +1,7 @@
 """FROM names an image also when no build argument is given.
 
 Tools that build, scan or update images know no arguments of yours. Give the ARG a default with
-which the name is one.
+which the name is one. Unlike in BuildKit, a stage whose name has capitals is no image at fault.
 
 Bad:
     ARG VERSION
@@ -9,7 +9,8 @@ Bad:
 
 Good:
     ARG VERSION=12
-    FROM debian:$VERSION
+    FROM debian:$VERSION AS Build
+    FROM Build
 """
 
 from __future__ import annotations
@@ -26,15 +27,21 @@ severity = Severity.WARNING
 
 
 def check(file: File) -> Iterator[Finding]:
+    stages: set[str | None] = set()
     for stage, image in zip(file.stages, file.variables.images, strict=True):
         if image is None:
             return
-        try:
-            parse_reference(image)
-        except InputError:
-            yield Finding(
-                stage.base.span,
-                f"without build arguments this is `{image}`, which names no image"
-                if image
-                else "without build arguments this is empty",
-            )
+        if image.lower() not in stages:
+            try:
+                parse_reference(image)
+            except InputError:
+                yield Finding(stage.base.span, _message(stage.base.text, image))
+        stages.add(stage.name)
+
+
+def _message(written: str, image: str) -> str:
+    if image == written:
+        return f"`{image}` names no image"
+    if not image:
+        return "without build arguments this is empty"
+    return f"without build arguments this is `{image}`, which names no image"
