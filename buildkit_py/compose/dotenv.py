@@ -11,20 +11,20 @@ no quotes, no variables. Sources: compose-go dotenv/parser.go, docker/cli opts/f
 
 from __future__ import annotations
 
-import re
-
 from buildkit_py.compose.errors import BadEnvFile
 from buildkit_py.compose.interpolate import complaint, part_of
 from buildkit_py.compose.template import TemplateError, substitute
+from buildkit_py.core.patterns import later
 from buildkit_py.core.source import Source, Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
 
     from buildkit_py.compose.template import Lookup
 
-_ESCAPE = re.compile(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
+_ESCAPE = later(r"\\(?:[abcfnrtv$\"\\]|0[0-9]{0,3})")
 _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _BLANKS = "\t\v\f\r \x85\xa0"
 """White space without line ends."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 
+from buildkit_py.core.patterns import later
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Scalar = bool | int | float | str | None
@@ -23,12 +25,10 @@ _WORDS: dict[str, Scalar] = {
     "-.inf": float("-inf"), "-.Inf": float("-inf"), "-.INF": float("-inf"),
 }  # fmt: skip
 _NUMBER_STARTS = frozenset("0123456789+-.")
-_INT = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|[1-9][0-9]*|0)", re.A)
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.A)
-_DATE = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)", re.A)
-_TIME = re.compile(
-    r"(?:[Tt]|[ \t]+)(\d\d?):(\d\d?):(\d\d?)(\.\d*)?(?:[ \t]*(Z|[-+]\d\d:\d\d))?", re.A
-)
+_INT = later(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|[1-9][0-9]*|0)", re.A)
+_FLOAT = later(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.A)
+_DATE = later(r"(\d{4})-(\d\d?)-(\d\d?)", re.A)
+_TIME = later(r"(?:[Tt]|[ \t]+)(\d\d?):(\d\d?):(\d\d?)(\.\d*)?(?:[ \t]*(Z|[-+]\d\d:\d\d))?", re.A)
 _MOST_INT, _LEAST_INT, _MOST_UNSIGNED = (1 << 63) - 1, -(1 << 63), (1 << 64) - 1
 
 
