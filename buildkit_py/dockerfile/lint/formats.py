@@ -53,10 +53,15 @@ def full(checked: Sequence[Checked], *, paint: Paint = plain) -> str:
 def concise(checked: Sequence[Checked]) -> str:
     """One line a report, as compilers write them."""
     return "".join(
-        f"{printable(report.span.place)}: {report.level}[{report.code}]:"
-        f" {printable(report.message)}\n"
+        f"{_one_line(report.span.place)}: {report.level}[{report.code}]:"
+        f" {_one_line(report.message)}\n"
         for report in _all(checked)
     )
+
+
+def _one_line(text: str) -> str:
+    """Names of files may hold line ends."""
+    return printable(text).replace("\n", "\\n")
 
 
 def as_json(checked: Sequence[Checked]) -> str:

@@ -48,6 +48,14 @@ def test_nothing_to_say_is_said_in_every_format(form: str) -> None:
     assert json.loads(text) is not None if form in ("json", "sarif", "gitlab") else text == ""
 
 
+def test_a_line_end_in_a_name_is_no_second_line() -> None:
+    source = Source("new\nline", "FROM debian\n")
+    text = show([Checked(source, tuple(lint(source, select())))], "concise")
+
+    assert text.startswith("new\\nline:1:6: warning[DL3006]: ")
+    assert text.count("\n") == 1
+
+
 def test_columns_are_those_of_an_editor() -> None:
     first = json.loads(show(checked(), "json"))[0]
 
