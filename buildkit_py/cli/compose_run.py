@@ -5,7 +5,17 @@ from __future__ import annotations
 import os
 import sys
 
-from buildkit_py.cli.compose_common import changing, containers, looking, named, prepared, teller
+from buildkit_py.cli.compose_common import (
+    at_once,
+    changing,
+    containers,
+    looking,
+    named,
+    prepared,
+    removes_orphans,
+    teller,
+    warn,
+)
 from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
 
 TYPE_CHECKING = False
@@ -17,6 +27,7 @@ if TYPE_CHECKING:
     from buildkit_py.compose import model
     from buildkit_py.engine.client import Engine, Group
     from buildkit_py.engine.containers import ContainerRequest
+    from buildkit_py.engine.mounts import VolumeRequest
 
 EXEC = Command(
     "pycompose exec",
@@ -54,6 +65,7 @@ RUN = Command(
         Option("-p --publish", "list", "Publish a port", metavar="[[IP:]HOST:]PORT[/udp]"),
         Option("--pull", "text", "Pull the image: always, missing, never", metavar="WHEN"),
         Option("-q --quiet", "flag", "Do not tell what is done"),
+        Option("--quiet-build", "flag", "Build without a word"),
         Option("--quiet-pull", "flag", "Pull without a word"),
         Option("--remove-orphans", "flag", "Remove containers of services not in the files"),
         Option("--rm", "flag", "Remove the container at its end"),
@@ -67,7 +79,6 @@ RUN = Command(
     ),
     arguments="SERVICE [COMMAND] [ARGUMENTS]",
     options_first=True,
-    unsupported=("--quiet-build",),
 )  # fmt: skip
 
 
@@ -133,7 +144,7 @@ def run_run(given: dict[str, Value], argv: Sequence[str]) -> int:
     if values["quiet"]:
         given = {**given, "progress": "quiet"}
     made = prepared(given, [service_name])
-    service = _changed(made.project.services[service_name], command, values)
+    service = _changed(made, service_name, command, values)
     engine = changing()
     with engine, engine.project(made.project.name) as group:
         if not _prepare(given, values, made, service_name, engine, group):
@@ -187,15 +198,23 @@ def _prepare(
     """Bring images, networks, volumes and dependencies; say whether there is more to do."""
     from buildkit_py.cli.compose_up import bring_images
     from buildkit_py.compose.carry_out import Work, carry_out
+    from buildkit_py.compose.grants import is_same
     from buildkit_py.compose.observe import observe
     from buildkit_py.compose.plan_up import Wanted, for_run
 
-    wanted = Wanted(
-        made.hashes, targets=frozenset({name}), build=bool(values["build"]),
-        pull=str(values["pull"] or ""), quiet_pull=bool(values["quiet_pull"]),
-        no_dependencies=bool(values["no_deps"]), remove_orphans=bool(values["remove_orphans"]),
-    )  # fmt: skip
+    pull = str(values["pull"] or "")
+    if pull not in ("", "always", "missing", "never", "policy", "build"):
+        raise BadOption(f"`--pull` is always, missing, never or policy, not `{pull}`")
     project = made.project
+
+    def same(service: str, label: str) -> bool:
+        return is_same(project.services[service], made.contents, label)
+
+    wanted = Wanted(
+        made.hashes, same_files=same, targets=frozenset({name}), build=bool(values["build"]),
+        pull="" if pull == "policy" else pull, quiet_pull=bool(values["quiet_pull"]),
+        no_dependencies=bool(values["no_deps"]), remove_orphans=removes_orphans(values),
+    )  # fmt: skip
     plan = for_run(project, observe(engine, project.name, project), wanted, name)
     if given["dry_run"]:
         from buildkit_py.cli.compose_common import show_plan
@@ -203,17 +222,21 @@ def _prepare(
         show_plan(plan)
         return False
     if plan.of("build", "pull"):
-        done = bring_images(plan, given, engine, made, wanted)
+        done = bring_images(
+            plan, given, engine, made, wanted, quiet_build=bool(values["quiet_build"])
+        )
         plan = for_run(project, observe(engine, project.name, project), done, name)
+    warn(plan)
     work = Work(
-        engine, group, project, made.hashes, made.contents, tell=teller(given)
+        engine, group, project, made.hashes, made.contents, at_once=at_once(given),
+        tell=teller(given),
     )  # fmt: skip
     carry_out(plan, work)
     return True
 
 
 def _changed(
-    service: model.Service, command: Sequence[str], values: dict[str, Value]
+    made: Prepared, name: str, command: Sequence[str], values: dict[str, Value]
 ) -> model.Service:
     """Return the service as the options want it."""
     import shlex
@@ -221,12 +244,13 @@ def _changed(
     from buildkit_py.core.data import replace
     from buildkit_py.engine.command import read_variables
 
+    service = made.project.services[name]
     environment = dict(service.environment)
     from buildkit_py.cli.engine_run import from_files
 
     for text in (
         *from_files(_many(values["env_from_file"])),
-        *read_variables(_many(values["env"]), os.environ),
+        *read_variables(_many(values["env"]), made.project.environment),
     ):
         key, equals, value = text.partition("=")
         environment[key] = value if equals else None
@@ -260,7 +284,6 @@ def _request(made: Prepared, service: model.Service, values: dict[str, Value]) -
     from buildkit_py.compose.grants import digest
     from buildkit_py.compose.request import labels_of, request_of
     from buildkit_py.core.data import replace
-    from buildkit_py.engine.mounts import parse_volume
     from buildkit_py.runtime.network import publish
 
     slug = os.urandom(32).hex()
@@ -273,14 +296,25 @@ def _request(made: Prepared, service: model.Service, values: dict[str, Value]) -
         made.project, service, name=name, labels=labels, contents=made.contents,
         aliases=bool(values["use_aliases"]),
     )  # fmt: skip
-    more = [parse_volume(text, cwd=made.project.folder) for text in _many(values["volume"])]
+    more = [_volume(made.project, text) for text in _many(values["volume"])]
     targets = {volume.target for volume in more}
     ports = [port for text in _many(values["publish"]) for port in publish.parse(text)]
     return replace(
         request,
         volumes=(*(each for each in request.volumes if each.target not in targets), *more),
         ports=(*request.ports, *ports),
+        auto_remove=bool(values["detach"] and values["rm"]),
     )
+
+
+def _volume(project: model.Project, text: str) -> VolumeRequest:
+    """Return the request of a `-v`; a volume of the project goes by its name in the files."""
+    from buildkit_py.core.data import replace
+    from buildkit_py.engine.mounts import parse_volume
+
+    made = parse_volume(text, cwd=project.folder)
+    known = project.volumes.get(made.source) if made.kind == "volume" else None
+    return replace(made, source=known.name) if known else made
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`pycompose plan`, `up`, `create`, `build`, `pull`, `down`: what has to be done, said or done."""
+"""`pycompose plan`, `up`, `create`, `down`: what has to be done, said or done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from buildkit_py.cli.compose_common import (
     build_sinks,
     changing,
     ended_in_order,
-    images_only,
     named,
     prepared,
     removes_orphans,
@@ -45,6 +44,7 @@ _CHANGING = (
 _STARTING = (
     Option("--always-recreate-deps", "flag", "Make containers of dependencies anew"),
     Option("--no-deps", "flag", "Leave services alone that the named ones need"),
+    Option("--quiet-build", "flag", "Build without a word"),
     Option("-V --renew-anon-volumes", "flag", "New volumes without a name, not those of before"),
 )
 
@@ -77,7 +77,7 @@ UP = Command(
         *_STARTING,
     ),
     arguments="[SERVICE...]",
-    unsupported=("--menu", "--quiet-build", "-w", "--watch"),
+    unsupported=("--menu", "-w", "--watch"),
 )
 
 CREATE = Command(
@@ -85,35 +85,6 @@ CREATE = Command(
     "Make the project's containers, and start none",
     _CHANGING,
     arguments="[SERVICE...]",
-)
-
-BUILD = Command(
-    "pycompose build",
-    "Build the images of services",
-    (
-        Option("--build-arg", "list", "A build argument for all of them", metavar="NAME=VALUE"),
-        Option("--no-cache", "flag", "Run every step"),
-        Option("--pull", "flag", "Ask the registries for the images of FROM"),
-        Option("-q --quiet", "flag", "Print nothing"),
-        Option("--with-dependencies", "flag", "Build also what the services depend on"),
-    ),
-    arguments="[SERVICE...]",
-    unsupported=(
-        "--builder --check --compress --force-rm -m --memory --no-rm --parallel --print --progress"
-        " --provenance --push --sbom --ssh"
-    ).split(),
-)
-
-PULL = Command(
-    "pycompose pull",
-    "Pull the images of services",
-    (
-        Option("--ignore-buildable", "flag", "Leave out services that can be built"),
-        Option("--include-deps", "flag", "Also for what the services depend on"),
-        Option("-q --quiet", "flag", "Pull without a word"),
-    ),
-    arguments="[SERVICE...]",
-    unsupported=("--ignore-pull-failures", "--no-parallel", "--parallel", "--policy"),
 )
 
 DOWN = Command(
@@ -157,7 +128,9 @@ def run_up(given: dict[str, Value], argv: Sequence[str]) -> int:
         if given["dry_run"]:
             show_plan(plan)
             return 0
-        plan = _with_images(plan, given, engine, made, wanted)
+        plan = _with_images(
+            plan, given, engine, made, wanted, quiet_build=bool(values.get("quiet_build"))
+        )
         warn(plan)
         work = _work(given, values, engine, group, made)
         if values["detach"] or values["wait"] or values["no_start"]:
@@ -213,65 +186,11 @@ def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:
             return 0
         from buildkit_py.compose.carry_out import carry_out
 
-        plan = _with_images(plan, given, engine, made, wanted)
+        plan = _with_images(
+            plan, given, engine, made, wanted, quiet_build=bool(values.get("quiet_build"))
+        )
         warn(plan)
         carry_out(plan, _work(given, values, engine, group, made))
-    return 0
-
-
-def run_build(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, names = read(BUILD, argv)
-    project = images_only(given, names)
-    asked = [
-        name
-        for name, service in project.services.items()
-        if service.build is not None and (not names or name in names or values["with_dependencies"])
-    ]
-    from buildkit_py.compose.images import bring
-    from buildkit_py.compose.plan import Action
-
-    actions = [Action("build", name, "`build` asks for it", service=name) for name in asked]
-    if given["dry_run"]:
-        from buildkit_py.compose.plan import Plan
-
-        show_plan(Plan(project.name, tuple(actions)))
-        return 0
-    if values["quiet"]:
-        given = {**given, "progress": "quiet"}
-    with changing() as engine, ended_in_order():
-        bring(
-            actions, project, engine, sink=build_sinks(given),
-            tell=teller(given), no_cache=bool(values["no_cache"]), pull=bool(values["pull"]),
-            build_args=_build_args(values["build_arg"], project), at_once=at_once(given),
-        )  # fmt: skip
-    return 0
-
-
-def run_pull(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, names = read(PULL, argv)
-    project = images_only(given, names)
-    from buildkit_py.compose.images import bring
-    from buildkit_py.compose.plan import Action, Plan
-    from buildkit_py.compose.request import image_of
-
-    actions: dict[str, Action] = {}
-    for name, service in project.services.items():
-        if names and name not in names and not values["include_deps"]:
-            continue
-        if service.image is None or (service.build is not None and values["ignore_buildable"]):
-            continue
-        image = image_of(project.name, service)
-        actions[image] = Action("pull", image, "`pull` asks for it", service=name)
-    if given["dry_run"]:
-        show_plan(Plan(project.name, tuple(actions.values())))
-        return 0
-    if values["quiet"]:
-        given = {**given, "progress": "quiet"}
-    with changing() as engine, ended_in_order():
-        bring(
-            list(actions.values()), project, engine,
-            sink=build_sinks(given), tell=teller(given),
-        )  # fmt: skip
     return 0
 
 
@@ -323,12 +242,22 @@ def _plan(engine: Engine, project: model.Project, wanted: Wanted) -> Plan:
 
 
 def _with_images(
-    plan: Plan, given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted
+    plan: Plan,
+    given: dict[str, Value],
+    engine: Engine,
+    made: Prepared,
+    wanted: Wanted,
+    *,
+    quiet_build: bool,
 ) -> Plan:
     """Build and pull what a plan says, and return the plan of what is left."""
     if not plan.of("build", "pull"):
         return plan
-    return _plan(engine, made.project, bring_images(plan, given, engine, made, wanted))
+    return _plan(
+        engine,
+        made.project,
+        bring_images(plan, given, engine, made, wanted, quiet_build=quiet_build),
+    )
 
 
 def bring_images(
@@ -460,25 +389,10 @@ def _scale(project: model.Project, given: Value) -> dict[str, int]:
     return found
 
 
-def _build_args(given: Value, project: model.Project) -> dict[str, str]:
-    found = {}
-    for text in given if isinstance(given, list) else ():
-        name, equals, value = text.partition("=")
-        if not name:
-            raise BadOption(f"`--build-arg {text}` is not NAME=VALUE")
-        if equals:
-            found[name] = value
-        elif name in project.environment:
-            found[name] = project.environment[name]
-    return found
-
-
 COMMANDS = {
     "plan": (PLAN, run_plan),
     "up": (UP, run_up),
     "create": (CREATE, run_create),
-    "build": (BUILD, run_build),
-    "pull": (PULL, run_pull),
     "down": (DOWN, run_down),
 }
 

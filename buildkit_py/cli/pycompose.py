@@ -47,11 +47,12 @@ LATER = (
 ).split()
 _ROOMS = {
     "compose_act": ("stop", "start", "restart", "kill", "rm", "scale", "wait"),
+    "compose_build": ("build", "pull"),
     "compose_config": ("config", "convert"),
     "compose_logs": ("logs",),
     "compose_look": ("ps", "port", "top", "images", "ls", "volumes"),
     "compose_run": ("exec", "run"),
-    "compose_up": ("plan", "up", "create", "build", "pull", "down"),
+    "compose_up": ("plan", "up", "create", "down"),
 }
 """Which module of this room has which commands."""
 

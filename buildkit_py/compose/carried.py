@@ -21,7 +21,7 @@ _OF_OTHERS = ("develop", "group_add", "shm_size", "sysctls", "ulimits")
 _IGNORED_OF_DEPLOY = (
     "endpoint_mode", "labels", "placement", "resources", "rollback_config", "update_config",
 )  # fmt: skip
-_BUILD = ("extra_hosts", "network", "no_cache", "pull", "shm_size")
+_BUILD = ("extra_hosts", "network", "no_cache", "pull", "shm_size", "ulimits")
 _SECURITY: tuple[str, ...] = ()
 _PULL_POLICIES = (None, "missing", "if_not_present", "always", "never", "build")
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from buildkit_py import __version__
 from buildkit_py.compose.carry_out import AT_ONCE, Told
 from buildkit_py.compose.plan import in_order
-from buildkit_py.compose.request import LABEL, image_of, platform_of
+from buildkit_py.compose.request import LABEL, image_of, platform_of, rlimits_of
 from buildkit_py.compose.waiting import ServiceFailed
 from buildkit_py.core.errors import BuildFailed, BuildkitError, HostError, StateError
 
@@ -105,6 +105,10 @@ def request_of_build(
         network=str(build.others.get("network") or "default"),
         add_hosts=tuple(str(each).replace("=", ":", 1) for each in hosts),
         shm_size=int(build.others.get("shm_size") or 0),
+        ulimits=tuple(
+            f"{name}={soft}:{hard}"
+            for name, (soft, hard) in rlimits_of(build.others.get("ulimits") or {}).items()
+        ),
         quiet=True,
     )
 

@@ -156,7 +156,7 @@ def request_of(
             pids=max(limits.pids or 0, 0),
         ),
         sysctls={str(key): str(value) for key, value in (others.get("sysctls") or {}).items()},
-        rlimits=_rlimits(others.get("ulimits") or {}),
+        rlimits=rlimits_of(others.get("ulimits") or {}),
         shm_bytes=int(others.get("shm_size") or 0),
         groups=tuple(str(each) for each in others.get("group_add") or ()),
         terminal=service.tty,
@@ -262,7 +262,7 @@ def _host(project: model.Project, service: model.Service, at: int) -> tuple[str,
     return name, address.strip("[]")
 
 
-def _rlimits(given: Mapping[str, object]) -> dict[str, tuple[int, int]]:
+def rlimits_of(given: Mapping[str, object]) -> dict[str, tuple[int, int]]:
     """Return resource limits by name, soft and hard; -1 is no limit, as the engine has it."""
     made = {}
     for name, value in given.items():
