@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import re
+import select
 import signal
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -119,6 +125,132 @@ def test_a_signal_reaches_a_program_that_runs(anyone: Person) -> None:
 
         assert (process.returncode, out) == (5, b"got\n")
         assert app.containers() == {}
+
+
+def test_run_waits_until_nobody_wants_it_to(anyone: Person) -> None:
+    text = lasting(TASKS).replace('test: "true"', 'test: "false", retries: 1000')
+    with project(anyone, text, {"pw": ""}) as app:
+        for words in (["run", "--rm", "task"], ["up", "-d"]):
+            process = app.start(*words)
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.endswith(b"app-db-1  Waiting\n"):
+                    break
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+
+            assert process.returncode == 130, words
+        assert app.states()["db-1"] == "running", "what was begun stays"
+
+
+def test_run_in_the_background_leaves_nothing_with_rm(anyone: Person) -> None:
+    with project(anyone, lasting(TASKS), {"pw": ""}) as app:
+        name = app("run", "-d", "--rm", "--no-deps", "task", "sh", "-c", STAYS).stdout.strip()
+        assert app.containers()[name]["State"] == "running"
+        app.engine("stop", name)
+        assert eventually(lambda: app.containers() == {})
+
+
+def test_run_mounts_and_reads_what_the_project_means(anyone: Person) -> None:
+    files = {"pw": "", ".env": "FROM_FILE=dotenv\n", "more": "EXTRA=1\n", "here/x": "there\n"}
+    with project(anyone, lasting(TASKS), files) as app:
+        words = ["run", "--rm", "--no-deps"]
+        done = app(
+            *words, "-v", "data:/else", "-v", "./here:/here:ro", "-e", "FROM_FILE",
+            "--env-from-file", "more", "task",
+            "sh", "-c", "echo $FROM_FILE $EXTRA; cat /here/x; echo kept >/else/k",
+        )  # fmt: skip
+        assert done.stdout == "dotenv 1\nthere\n"
+        assert app(*words, "task", "cat", "/data/k").stdout == "kept\n", "the project's own volume"
+        assert "`--pull` is" in app(*words, "--pull", "now", "task", code=2).stderr
+
+
+def test_down_takes_containers_of_run_with_orphans_alone(anyone: Person) -> None:
+    with project(anyone, lasting(TASKS), {"pw": ""}) as app:
+        app("run", "--no-deps", "--name", "left", "task")
+        told = app("down")
+        assert set(app.containers()) == {"left"}, told.stderr
+        app("down", "--remove-orphans", "-v")
+        assert app.containers() == {}
+
+
+class Terminal:
+    """A terminal with a program at its other end."""
+
+    def __init__(self, app: Composer, *words: str, rows: int = 31, columns: int = 97) -> None:
+        self.fd, theirs = pty.openpty()
+        self.size(rows, columns)
+        self.process = app.start(*words, stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        self.seen = b""
+
+    def size(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def type(self, text: bytes) -> None:
+        os.write(self.fd, text)
+
+    def until(self, text: bytes) -> None:
+        """Read until something was shown; reading on behind it."""
+        while text not in self.seen:
+            assert select.select([self.fd], [], [], 60)[0], self.seen
+            try:
+                self.seen += os.read(self.fd, 1 << 16)
+            except OSError:  # EIO: nobody is at the other end
+                raise AssertionError(self.seen) from None
+        self.seen = self.seen.partition(text)[2]
+
+    def end(self) -> int:
+        try:
+            return self.process.wait(60)
+        finally:
+            os.close(self.fd)
+
+
+SHELL = "trap 'echo caught; exit 6' INT; echo ready; while :; do stty size; sleep 0.1; done"
+
+
+def test_a_terminal_reaches_the_program_of_run(anyone: Person) -> None:
+    with project(anyone, lasting(TASKS), {"pw": ""}) as app:
+        terminal = Terminal(app, "run", "--rm", "--no-deps", "task", "sh", "-c", SHELL)
+        terminal.until(b"ready\r\n")
+        terminal.until(b"31 97\r\n")
+        terminal.size(40, 120)
+        os.killpg(terminal.process.pid, signal.SIGWINCH)
+        terminal.until(b"40 120\r\n")
+        terminal.type(b"\x03")
+        terminal.until(b"caught")
+
+        assert terminal.end() == 6
+        assert app.containers() == {}
+        without = Terminal(app, "run", "-T", "--rm", "--no-deps", "task", "sh", "-c", "tty; exit 4")
+        without.until(b"not a tty")
+        assert without.end() == 4
+
+
+def test_a_terminal_reaches_the_program_of_exec(anyone: Person) -> None:
+    text = lasting('services: {a: {image: busybox, command: [sh, -c, "STAYS"]}}\n')
+    with project(anyone, text) as app:
+        app("up", "-d")
+        terminal = Terminal(app, "exec", "a", "sh", "-c", SHELL)
+        terminal.until(b"ready\r\n")
+        terminal.until(b"31 97\r\n")
+        terminal.type(b"\x03")
+        terminal.until(b"caught")
+        assert terminal.end() == 6
+        without = Terminal(app, "exec", "-T", "a", "sh", "-c", "tty; exit 4")
+        without.until(b"not a tty")
+        assert without.end() == 4
+
+
+def test_exec_falls_back_to_a_container_of_run(anyone: Person) -> None:
+    text = lasting('services: {a: {image: busybox, command: [sh, -c, "STAYS"]}}\n')
+    with project(anyone, text) as app:
+        name = app("run", "-d", "a").stdout.strip()
+        alone = app("exec", "a", "hostname").stdout.strip()
+        assert alone == app.containers()[name]["ID"][:12]
+        app("up", "-d")
+        assert app("exec", "a", "hostname").stdout.strip() == app.id("a-1")[:12]
 
 
 def test_run_waits_for_what_it_needs_and_fails_with_it(anyone: Person) -> None:
