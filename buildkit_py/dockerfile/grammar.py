@@ -9,11 +9,14 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 from buildkit_py.dockerfile.lines import Line, Opening
 from buildkit_py.dockerfile.reading import Piece, Reading
 from buildkit_py.dockerfile.tables import Machine, Token, Unexpected, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HEREDOC_KEYWORDS = ("ADD", "COPY", "RUN")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.patterns import later
@@ -38,20 +37,24 @@ from buildkit_py.dockerfile.grammar import is_heredoc
 from buildkit_py.dockerfile.lines import SPACES, Line
 from buildkit_py.dockerfile.reading import Piece, Reading
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Common(TypedDict):
+        """Arguments that the classes of all instructions take."""
+
+        keyword: ast.Word
+        flags: tuple[ast.Flag, ...]
+        heredocs: tuple[ast.Heredoc, ...]
+        span: Span
+        original: str
+        comments: tuple[str, ...]
+
+
 STAGE_NAME = later(r"[a-z][a-z0-9\-_.]*")
 LEAST_NS = 1_000_000
 """The shortest duration of HEALTHCHECK."""
-
-
-class Common(TypedDict):
-    """Arguments that the classes of all instructions take."""
-
-    keyword: ast.Word
-    flags: tuple[ast.Flag, ...]
-    heredocs: tuple[ast.Heredoc, ...]
-    span: Span
-    original: str
-    comments: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +89,16 @@ def build(reading: Reading, line: Line, escape: str) -> ast.Instruction:
         )
     start = line.begin if keyword.start == 0 else line.span(keyword.start, keyword.end).start
     word = ast.Word(keyword.text, line.span(keyword.start, keyword.end))
-    common = Common(
-        keyword=word,
-        flags=tuple(
+    common: Common = {
+        "keyword": word,
+        "flags": tuple(
             read_flag(each.text, line.span(each.start, each.end), escape) for each in reading.flags
         ),
-        heredocs=line.heredocs,
-        span=Span(line.source, start, line.end),
-        original=line.text if keyword.start == 0 else line.text[keyword.start :],
-        comments=line.comments,
-    )
+        "heredocs": line.heredocs,
+        "span": Span(line.source, start, line.end),
+        "original": line.text if keyword.start == 0 else line.text[keyword.start :],
+        "comments": line.comments,
+    }
     return BUILDERS[keyword.kind](reading, Place(line, escape, keyword.kind, common))
 
 

@@ -6,7 +6,6 @@ Counterpart: BuildKit instructions/commands_runmount.go and dockerfile2llb/conve
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar, get_args
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.patterns import later
@@ -16,12 +15,16 @@ from buildkit_py.dockerfile.ast import Flag
 from buildkit_py.dockerfile.errors import DockerfileError
 from buildkit_py.dockerfile.paths import clean
 
-Word = TypeVar("Word", bound=str)
-Type = Literal["bind", "cache", "tmpfs", "secret", "ssh"]
-Sharing = Literal["shared", "private", "locked"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, TypeVar
 
-TYPES: tuple[Type, ...] = get_args(Type)
-SHARINGS: tuple[Sharing, ...] = get_args(Sharing)
+    Word = TypeVar("Word", bound=str)
+    Type = Literal["bind", "cache", "tmpfs", "secret", "ssh"]
+    Sharing = Literal["shared", "private", "locked"]
+
+TYPES: tuple[Type, ...] = ("bind", "cache", "tmpfs", "secret", "ssh")
+SHARINGS: tuple[Sharing, ...] = ("shared", "private", "locked")
 _SAME = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly",
          "rw": "readwrite"}  # fmt: skip
 KEYS = ("type", "from", "source", "target", "readonly", "readwrite", "required", "size", "id",

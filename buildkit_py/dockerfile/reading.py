@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from buildkit_py.core.data import dataclass
+from buildkit_py.core.tuples import NamedTuple
 
 
 class Piece(NamedTuple):

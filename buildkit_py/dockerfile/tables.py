@@ -16,9 +16,14 @@ import marshal
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from buildkit_py.core.digest import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Data = dict[str, Any]
 
 FORMAT = 2
 ESCAPES = ("\\", "`")
@@ -28,8 +33,6 @@ STARTS = ["dockerfile", "shell_words"]
 _END = "$END"
 _MARSHAL = 4
 """A version that every Python since 3.4 reads."""
-
-Data = dict[str, Any]
 
 
 class Unexpected(Exception):

@@ -18,8 +18,7 @@ Counterpart: moby/buildkit frontend/dockerfile/shell/lex.go.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from buildkit_py.core.data import dataclass
@@ -358,8 +357,10 @@ class _Lexer:
         pattern = pattern[longest:]
         value = self.value(name, start) or ""
         trim = trim_prefix if operator == "#" else trim_suffix
-        with _pattern_errors(start, self.at):
+        try:
             return trim(pattern, value, longest=longest)
+        except BadWildcard as error:
+            raise _bad_pattern(error, start, self.at) from None
 
     def replaced(self, name: str, start: int, depth: int) -> str:
         everywhere = self.text[self.at : self.at + 1] == "/"
@@ -367,23 +368,21 @@ class _Lexer:
         pattern = self.joined("/", raw=True, start=start, depth=depth)
         replacement = self.joined("}", raw=True, start=start, depth=depth)
         value = self.value(name, start) or ""
-        with _pattern_errors(start, self.at):
+        try:
             return replace(pattern, replacement, value, everywhere=everywhere)
+        except BadWildcard as error:
+            raise _bad_pattern(error, start, self.at) from None
 
     def unclosed(self, start: int) -> BadWord:
         return BadWord("missing `}` in `${`", start, len(self.text), label="no `}` follows")
 
 
-@contextmanager
-def _pattern_errors(start: int, end: int) -> Iterator[None]:
-    """Turn a bad pattern into a BadWord over the substitution."""
-    try:
-        yield
-    except BadWildcard as error:
-        raise BadWord(
-            str(error),
-            start,
-            end,
-            label="in this pattern",
-            hint="only `*`, `?`, `\\`, `/` and `}` can be escaped in a pattern",
-        ) from None
+def _bad_pattern(error: BadWildcard, start: int, end: int) -> BadWord:
+    """Return what to say of a bad pattern, over the whole substitution."""
+    return BadWord(
+        str(error),
+        start,
+        end,
+        label="in this pattern",
+        hint="only `*`, `?`, `\\`, `/` and `}` can be escaped in a pattern",
+    )

@@ -8,9 +8,12 @@ are paths inside the container and are resolved beneath its root, never followed
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from buildkit_py.core.data import dataclass, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
@@ -16,10 +17,12 @@ import pytest
 from buildkit_py.cli import lint_bases, lint_cache
 from buildkit_py.cli.lint_files import is_dockerfile
 from buildkit_py.cli.pybuild import main
+from buildkit_py.dockerfile import tables
 from buildkit_py.engine.images import import_image
 from buildkit_py.oci.platform import parse_platform
 from buildkit_py.store.store import Store
 
+TREE = Path(__file__).resolve().parents[2]
 BAD = "FROM debian\n"
 GOOD = "FROM debian:12\n"
 
@@ -363,3 +366,27 @@ def test_rules_are_listed_and_explained(lint: Lint) -> None:
 )  # fmt: skip
 def test_names_of_dockerfiles(name: str, is_one: bool) -> None:
     assert is_dockerfile(name) == is_one
+
+
+def test_a_first_lint_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    path = tmp_path / "Dockerfile"
+    path.write_text("FROM debian:12\nRUN --mount=type=cache,target=/c a ${b%c} && d\n")
+    grammar = tmp_path / "dockerfile.lark"
+    grammar.write_text((TREE / "grammars/dockerfile.lark").read_text())
+    tables.write(str(grammar))
+    heavy = "contextlib ctypes dataclasses json lark sqlite3 subprocess threading typing yaml"
+    program = (
+        f"import sys\nsys.path.insert(0, {str(TREE)!r})\n"
+        "from buildkit_py.cli.pybuild import main\n"
+        "from buildkit_py.dockerfile import grammar\n"
+        "grammar.grammar_path = lambda: sys.argv[2]\n"
+        "code = main(['lint', '--isolated', '--no-cache', '-q', sys.argv[1]])\n"
+        f"print(code, sorted(set({heavy.split()}) & set(sys.modules)))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, str(path), str(grammar)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == "0 []\n"

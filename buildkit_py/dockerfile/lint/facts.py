@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
 
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.source import Source, Span
+from buildkit_py.core.tuples import NamedTuple
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.errors import DockerfileError
 from buildkit_py.dockerfile.ignore import Patterns
@@ -20,6 +20,7 @@ from buildkit_py.dockerfile.shell.scan import scan
 from buildkit_py.dockerfile.shell.script import Script, ShellWord
 from buildkit_py.oci.platform import Platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.oci.image import ImageConfig
 

@@ -18,10 +18,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from buildkit_py.core.patterns import later
 from buildkit_py.core.source import Source, Span
+from buildkit_py.core.tuples import NamedTuple
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lines import SPACES
 

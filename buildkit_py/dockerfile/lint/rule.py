@@ -18,13 +18,17 @@ and may have
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from buildkit_py.core.tuples import NamedTuple
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from buildkit_py.core.source import Span
     from buildkit_py.dockerfile.lint.facts import File
+
+    Check = Callable[[File], Iterator["Finding"]]
 
 
 class Severity(IntEnum):
@@ -57,10 +61,6 @@ class Finding(NamedTuple):
     span: Span
     message: str
     edits: tuple[Edit, ...] = ()
-
-
-class Check(Protocol):
-    def __call__(self, file: File, /) -> Iterator[Finding]: ...
 
 
 class Rule(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source
@@ -25,6 +24,7 @@ from buildkit_py.dockerfile.lint.select import (
 from buildkit_py.dockerfile.parse import parse
 from buildkit_py.oci.platform import Platform
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.oci.image import ImageConfig
 

@@ -12,11 +12,11 @@ A code is that of a rule, its alias, the beginning of one (`DL30`), a family (`D
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.patterns import later
 from buildkit_py.core.text import did_you_mean
+from buildkit_py.core.tuples import NamedTuple
 from buildkit_py.dockerfile.lint.registry import all_rules
 from buildkit_py.dockerfile.lint.rule import Rule, Severity
 

@@ -7,8 +7,8 @@ and one of `apt-get`; `sh -c 'a && b'` is a call of `sh`, one of `a` and one of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
+from buildkit_py.core.tuples import NamedTuple
 from buildkit_py.dockerfile.shell.scan import scan
 from buildkit_py.dockerfile.shell.script import Command, Script, ShellWord
 

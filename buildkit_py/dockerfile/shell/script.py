@@ -7,7 +7,7 @@ count characters of the script's text.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from buildkit_py.core.tuples import NamedTuple
 
 
 class ShellWord(NamedTuple):
