@@ -31,7 +31,7 @@ from buildkit_py.engine import containers, network_records, volume_records
 from buildkit_py.engine.connection import Connection, SupervisorGone, connect, connect_or_start
 from buildkit_py.engine.containers import ContainerRequest, ContainerSpec, Known
 from buildkit_py.engine.logs import Line, follow, log_size, read_log
-from buildkit_py.engine.network_records import NetworkRecord
+from buildkit_py.engine.network_records import NetworkRecord, NetworkTaken
 from buildkit_py.engine.volume_records import Volume
 from buildkit_py.oci.reference import Reference
 from buildkit_py.runtime.host import Host
@@ -276,10 +276,17 @@ class Group:
         for record in self.engine.networks():
             if record.name == name:
                 return record
-        return self.engine.create_network(
-            name, owner=self.name, labels=labels, internal=internal, subnet=subnet,
-            gateway=gateway,
-        )  # fmt: skip
+        try:
+            return self.engine.create_network(
+                name, owner=self.name, labels=labels, internal=internal, subnet=subnet,
+                gateway=gateway,
+            )  # fmt: skip
+        except NetworkTaken:
+            # Somebody else, such as a second `pycompose run`, made it meanwhile.
+            for record in self.engine.networks():
+                if record.name == name and record.owner == self.name:
+                    return record
+            raise
 
     def start(self, id: str) -> None:
         """Start a container, and return when its program runs.

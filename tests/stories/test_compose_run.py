@@ -13,7 +13,6 @@ import socket
 import struct
 import subprocess
 import termios
-import time
 
 import pytest
 
@@ -394,10 +393,10 @@ def test_two_runs_at_once_do_not_meet(anyone: Person) -> None:
     text = f"services: {{a: {{image: busybox, command: [sh, -c, {json.dumps(STAYS)}]}}}}\n"
     with project(anyone, text) as app:
         words = ("run", "--rm", "-T", "a", "sh", "-c", "sleep 0.3; hostname")
-        began = time.monotonic()
-        both = [app.start(*words), app.start(*words)]
-        outs = [each.communicate(timeout=60)[0] for each in both]
+        for _ in range(5):  # each time both want to make the network
+            both = [app.start(*words), app.start(*words)]
+            (one, one_said), (two, two_said) = (each.communicate(timeout=60) for each in both)
 
-        assert [each.returncode for each in both] == [0, 0], outs
-        assert outs[0] != outs[1]
-        assert time.monotonic() - began < 60
+            assert [each.returncode for each in both] == [0, 0], one_said + two_said
+            assert one != two
+            app("down")
