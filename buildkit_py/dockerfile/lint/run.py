@@ -43,7 +43,8 @@ def lint(
 ) -> list[Report]:
     """Return what is to be said about a file, in its order.
 
-    A file that is no Dockerfile gets one report, which nothing can switch off.
+    A file that is no Dockerfile gets one report, which nothing can switch off. One with words
+    that cannot be expanded gets one for each of them, beside what the rules find.
     """
     try:
         dockerfile = parse(source)
@@ -83,6 +84,7 @@ def _reports(file: File, selection: Selection) -> list[Report]:
             for finding in active.rule.check(file)
             if not suppressions.hides(finding.span, *names)
         ]
+    reports += [broken(file.source, error) for error in file.variables.broken]
     if UNKNOWN_CODE not in selection.ignored:
         reports += _unknown_codes(suppressions)
     reports.sort(key=lambda report: (report.span.start, report.span.end, report.code))

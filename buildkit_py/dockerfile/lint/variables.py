@@ -67,6 +67,7 @@ class Variables(NamedTuple):
     images: what each FROM names when no build argument is given, by its stage's number; None
         when that cannot be expanded
     platforms: the value of each `--platform`, by its stage's number
+    broken: of words that cannot be expanded, whatever the values of variables are
     """
 
     misses: list[Miss]
@@ -74,6 +75,7 @@ class Variables(NamedTuple):
     workdirs: Mapping[int, Expanded]
     images: list[str | None]
     platforms: Mapping[int, Expanded]
+    broken: list[BadWord]
 
 
 def follow(file: File) -> Variables:
@@ -89,13 +91,13 @@ def follow(file: File) -> Variables:
             f"{prefix}VARIANT": file.platform.variant,
         }
     declared = set(defaults)
+    found = Variables([], [], {}, [], {}, [])
     for instruction in file.globals:
         for pair in instruction.pairs:
             declared.add(pair.key.text)
             if pair.value is not None:
-                value, _ = _expanded(pair.value.text, defaults, file.escape)
+                value, _ = _expanded(pair.value, defaults, file.escape, found)
                 defaults[pair.key.text] = value or ""
-    found = Variables([], [], {}, [], {})
     for stage in file.stages:
         _from(file, stage, defaults, declared, found)
     _Walk(file, defaults, found).run()
@@ -106,7 +108,7 @@ def _from(
     file: File, stage: Stage, defaults: Mapping[str, str], declared: set[str], found: Variables
 ) -> None:
     def read(word: ast.Word) -> tuple[str | None, bool]:
-        text, missed = _expanded(word.text, defaults, file.escape)
+        text, missed = _expanded(word, defaults, file.escape, found)
         spans = name_spans(word) if missed else {}
         for name in missed:
             if name not in declared:
@@ -125,7 +127,9 @@ def _from(
             found.platforms[stage.index] = Expanded(text or "", complete)
 
 
-def _expanded(text: str, values: Mapping[str, str], escape: str) -> tuple[str | None, list[str]]:
+def _expanded(
+    word: ast.Word, values: Mapping[str, str], escape: str, found: Variables
+) -> tuple[str | None, list[str]]:
     """Return the text, None when it cannot be expanded, and the names without a value."""
     missed: dict[str, None] = {}
 
@@ -136,9 +140,21 @@ def _expanded(text: str, values: Mapping[str, str], escape: str) -> tuple[str | 
         return value
 
     try:
-        return expansion(text, get, escape=escape).text, list(missed)
+        return expansion(word.text, get, escape=escape).text, list(missed)
     except BadWord:
+        found.broken.extend(_broken(word, escape=escape, quotes=True))
         return None, list(missed)
+
+
+def _broken(word: ast.Word, *, escape: str, quotes: bool) -> Iterator[BadWord]:
+    """Yield why a word cannot be expanded, if that is so whatever the values are.
+
+    `${name?text}` can, where the name is set.
+    """
+    try:
+        expansion(word.text, lambda name: "x", escape=escape, quotes=quotes, at=word.span)
+    except BadWord as error:
+        yield error
 
 
 class _Walk:
@@ -190,10 +206,10 @@ class _Walk:
                 return value
 
             escape = self.file.escape if quotes else "\\"
-            try:  # noqa: SIM105 (contextlib takes half a millisecond to import)
+            try:
                 text = expansion(text, get, escape=escape, quotes=quotes).text
-            except BadWord:
-                pass  # a build says so; here the text stays as it is written
+            except BadWord:  # the text stays as it is written
+                self.found.broken.extend(_broken(word, escape=escape, quotes=quotes))
             spans = name_spans(word) if missed else {}
             for name in missed:
                 if name not in arguments:

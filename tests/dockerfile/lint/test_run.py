@@ -59,6 +59,39 @@ def test_buildkits_checks(text: str, expected: list[tuple[str, str]]) -> None:
     assert sorted(found(text)) == sorted(expected)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("FROM a\nENV b=${c d=1\n", ["${c"]),
+        ("ARG b=${c:x}\nFROM a:${b\n", [":x", "${b"]),
+        ('FROM a\nLABEL b="c\nUSER ${d,,}\n', ['"c', ","]),
+        ("FROM a\nCOPY <<E /\n${b,}\nE\n", [","]),
+        ("FROM a\nWORKDIR /${b#\\q}\n", ["${b#\\q}"]),
+        ("FROM a\nRUN --mount=type=tmpfs,target=${b c\n", ["--mount=type=tmpfs,target=${b"]),
+        # These depend on what the base image or a build argument sets; RUN is the shell's.
+        ("FROM a\nUSER ${b:?needed}\nCOPY ${c?} /\n", []),
+        ("FROM a\nRUN echo ${b,,}\nCMD ${c\n", []),
+    ],
+)
+def test_a_word_that_no_build_can_expand_is_a_finding_beside_the_others(
+    text: str, words: list[str]
+) -> None:
+    reports = lint(Source("f", text), select("default", ignore=["ALL"]))
+
+    assert [(each.code, each.alias, each.level) for each in reports] == [
+        ("DL1000", "dockerfile/bad-word", "error")
+    ] * len(words)
+    assert [each.span.text for each in reports] == words
+
+
+def test_a_word_that_cannot_be_expanded_hides_no_other_finding() -> None:
+    assert found("FROM a\nENV b=${c\nCMD d\n", "default") == [
+        ("DL3006", "a"),
+        ("DL1000", "${c"),
+        ("JSONArgsRecommended", "CMD d"),
+    ]
+
+
 def test_places_inside_a_run_are_true() -> None:
     text = """\
 FROM debian:12
