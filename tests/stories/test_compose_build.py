@@ -142,7 +142,9 @@ def test_an_image_that_another_service_builds_is_waited_for(person: Person) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_all_builds_and_leaves_nothing(anyone: Person, number: int) -> None:
+def test_a_signal_ends_all_builds_and_leaves_nothing(
+    anyone: Person, number: signal.Signals
+) -> None:
     lasting = "FROM busybox\nRUN echo begun; sleep 1000\n"
     files = {"a/Dockerfile": lasting, "b/Dockerfile": lasting.replace("1000", "1001")}
     with (
