@@ -26,6 +26,9 @@ def folder() -> str | None:
     return os.path.join(base, "buildkit-py", "lint") if os.path.isabs(base) else None
 
 
+GRAMMAR = "grammars/dockerfile.lark"
+
+
 class Entry:
     """The answer about one file.
 
@@ -105,5 +108,11 @@ def program() -> str:
                     if entry.name.endswith(".py"):
                         state = entry.stat()
                         states.append(f"{entry.name} {state.st_size} {state.st_mtime_ns}")
+        for place in (here, os.path.dirname(here)):  # in a wheel, in a checkout
+            try:
+                state = os.stat(os.path.join(place, GRAMMAR))
+                states.append(f"{GRAMMAR} {state.st_size} {state.st_mtime_ns}")
+            except OSError:
+                continue
         _program.append(str(sha256("\n".join(sorted(states)).encode())))
     return _program[0]

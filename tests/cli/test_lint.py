@@ -285,6 +285,22 @@ def test_an_answer_is_remembered_until_something_changes(
     assert lint(files={"Dockerfile": BAD + "#\n"}).out == ""
 
 
+def test_a_changed_grammar_is_a_changed_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    grammar = tmp_path / "dockerfile.lark"
+    monkeypatch.setattr(lint_cache, "GRAMMAR", str(grammar))
+    monkeypatch.setattr(lint_cache, "_program", [])
+    seen = set()
+    for text in ("a", "ab"):
+        grammar.write_text(text)
+        seen.add(lint_cache.program())
+        seen.add(lint_cache.program())  # looked up once a run
+        lint_cache._program.clear()
+
+    assert len(seen) == 2
+
+
 def test_a_damaged_cache_is_no_answer(lint: Lint) -> None:
     first = lint(files={"Dockerfile": BAD})
     (entry,) = Path(lint_cache.folder() or "").iterdir()
