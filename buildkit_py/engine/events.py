@@ -1,6 +1,7 @@
 """What happened to a group's containers: ROOT/events/GROUP.jsonl, a JSON object a line.
 
-Only the group's supervisor appends, and what it wrote survives it.
+Only the group's supervisor appends, and what it wrote survives it, until the last container of the
+group is removed.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import os
 
 from buildkit_py.core.files import Lock
 from buildkit_py.engine import containers
+from buildkit_py.engine.coding import DamagedRecord
 from buildkit_py.engine.containers import ContainerSpec
 from buildkit_py.engine.events import path_of
 from buildkit_py.store.trees import remove_tree
@@ -40,11 +41,7 @@ def remove_directory(root: str, spec: ContainerSpec, *, with_volumes: bool) -> N
         for name in set(spec.anonymous) - others if with_volumes else ():
             with contextlib.suppress(FileNotFoundError):
                 os.rename(os.path.join(root, "volumes", name), os.path.join(doomed, name))
-        if spec.group == spec.id:
-            # Its group was its own.
-            for path in (path_of(root, spec.group), f"{path_of(root, spec.group)}.1"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+        forget_journal(root, spec.group)
         for name in os.listdir(doomed):
             if name != "lock":
                 remove_tree(os.path.join(doomed, name))
@@ -53,3 +50,26 @@ def remove_directory(root: str, spec: ContainerSpec, *, with_volumes: bool) -> N
             os.rmdir(doomed)
     finally:
         own.release()
+
+
+def forget_journal(root: str, group: str) -> None:
+    """Remove the events of a group that has no container any more.
+
+    Under the lock of those that make containers, so that a new one's events are not lost.
+    """
+    with Lock(os.path.join(root, "locks", "containers")):
+        if any(_is_in(root, id, group) for id in containers.identifiers(root)):
+            return
+        for path in (path_of(root, group), f"{path_of(root, group)}.1"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def _is_in(root: str, id: str, group: str) -> bool:
+    """Tell whether a container is of a group; one that cannot be read may be of any."""
+    try:
+        return containers.read_spec(containers.directory_of(root, id)).group == group
+    except FileNotFoundError:
+        return False
+    except DamagedRecord:
+        return True

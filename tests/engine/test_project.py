@@ -228,6 +228,31 @@ def test_events_are_told_as_they_come_and_are_kept(library: Library) -> None:
     assert kept == [["start", "shop-first-1"], ["start", "shop-job-1"], ["die", "shop-job-1"]]
 
 
+def test_events_go_with_the_last_container_of_their_project(library: Library) -> None:
+    told = library("""
+        from buildkit_py.engine import events
+        first, second = make("first", "true"), make("second", "true")
+        [project.wait(each.id) for each in (first, second)]
+        project.remove(first.id)
+        kept = [each["event"] for each in events.read(place[0], "shop")]
+        project.remove(second.id)
+        after = os.listdir(os.path.join(place[0], "events"))
+        brief = project.create(request("brief", "true", auto_remove=True))
+        connection = project.watch()
+        assert connection.receive()[0] == {"watching": True}
+        project.start(brief.id)
+        seen = []
+        while "destroy" not in seen:
+            seen.append(connection.receive()[0]["event"]["event"])
+        connection.close()
+        with project.watch() as again:
+            again.receive()  # who answers is done with what it told
+        tell([sorted(kept), after, seen, os.listdir(os.path.join(place[0], "events"))])
+    """)
+
+    assert told == [["die", "die", "start", "start"], [], ["start", "die", "destroy"], []]
+
+
 def test_everything_a_service_asks_for_arrives(library: Library) -> None:
     told = library("""
         spec = make(

@@ -128,10 +128,11 @@ class Supervisor:
         if member.state.stopped:
             self.tell("stop", member.spec)
         if member.spec.auto_remove and member.state.started:
-            from buildkit_py.engine.remove import remove_directory
+            from buildkit_py.engine.remove import forget_journal, remove_directory
 
             remove_directory(self.root, member.spec, with_volumes=True)
             self.tell("destroy", member.spec)
+            forget_journal(self.root, self.group)
         if self.is_ending and not any(each.is_alive for each in self.members.values()):
             self.loop.stop()
         self.loop.later(0, self._leave_if_idle)
