@@ -99,10 +99,13 @@ class NetworkUse:
 
 @dataclass(frozen=True, slots=True)
 class FileRequest:
-    """A small file that appears in the container: a config, a secret. At `target`, read-only."""
+    """A small file that appears in the container: a config, a secret. At `target`, read-only.
+
+    text: bytes, or text with what is not UTF-8 as surrogates (`surrogateescape`)
+    """
 
     target: str
-    text: str
+    text: str | bytes
     mode: int = 0o444
     uid: int = 0
     gid: int = 0

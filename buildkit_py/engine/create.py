@@ -205,8 +205,9 @@ def _write_files(temporary: str, final: str, files: tuple[FileRequest, ...]) -> 
     for number, each in enumerate(files):
         os.makedirs(os.path.join(temporary, "files"), mode=0o711, exist_ok=True)
         path = os.path.join(temporary, "files", str(number))
-        with open(path, "x", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(each.text)
+        text = each.text
+        with open(path, "xb") as file:
+            file.write(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
         os.chown(path, each.uid, each.gid)
         os.chmod(path, each.mode)
         mounts.append(Bind(os.path.join(final, "files", str(number)), each.target))

@@ -283,6 +283,20 @@ def test_everything_a_service_asks_for_arrives(library: Library) -> None:
     assert processes[1] == "sleep"
 
 
+def test_files_arrive_byte_for_byte(library: Library) -> None:
+    told = library("""
+        raw = bytes(range(256)) + b"\\r\\n\\n"
+        escaped = raw.decode("utf-8", "surrogateescape")
+        spec = make("files", files=(FileRequest("/raw", raw), FileRequest("/escaped", escaped)))
+        import hashlib
+        wanted = hashlib.sha256(raw).hexdigest()
+        sums = ask(project, spec, "sha256sum", "/raw", "/escaped")[1].split()[::2]
+        tell([sums == [wanted] * 2, sums])
+    """)
+
+    assert told[0], told[1]
+
+
 def test_modes_without_networks(library: Library) -> None:
     told = library("""
         alone = make("alone", network_mode="none", networks=())
