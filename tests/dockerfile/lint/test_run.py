@@ -191,3 +191,13 @@ def test_no_file_makes_lint_raise(lines: list[str], preset: str) -> None:
         assert report.end >= (report.span.line, report.span.column)
     keys = [(report.span.start, report.span.end, report.code) for report in reports]
     assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize(
+    ("word", "named"),
+    [("${a:-b}:c", "`${a:-b}`"), ('"${a}":1', "`${a}`"), ("node:1", "`node`"), ("1:node", "")],
+)
+def test_the_user_is_what_stands_before_the_colon(word: str, named: str) -> None:
+    reports = lint(Source("f", f"FROM a:1\nUSER {word}\n"), select(only=["DL3066"]))
+
+    assert [each.message for each in reports] == [f"{named} is not a number"] * bool(named)

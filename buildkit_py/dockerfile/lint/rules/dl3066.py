@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildkit_py.dockerfile import ast
-from buildkit_py.dockerfile.lint.facts import File
+from buildkit_py.dockerfile.lint.facts import File, without_braces
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
@@ -31,7 +31,9 @@ def check(file: File) -> Iterator[Finding]:
         for instruction in stage.body:
             if not isinstance(instruction, ast.User):
                 continue
-            user = instruction.user.text.partition(":")[0].strip("'\"")
+            text = instruction.user.text
+            outside = without_braces(text).partition(":")[0]
+            user = text[: len(outside)].strip("'\"")
             if user.startswith("$"):
                 if user.lstrip("${").rstrip("}").partition(":")[0] in stage.names:
                     continue
