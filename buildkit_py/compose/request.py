@@ -243,10 +243,10 @@ def _files(
                 if number and not number.isdigit():
                     message = f"`{key}` is a number, not `{number}`"
                     raise BadValue(message, at=project.at(*place, key))
-            text = contents[section, each.source].decode("utf-8", "surrogateescape")
+            data = contents[section, each.source]
             made.append(
                 FileRequest(
-                    each.target, text, 0o444 if each.mode is None else each.mode,
+                    each.target, data, 0o444 if each.mode is None else each.mode,
                     int(each.uid or 0), int(each.gid or 0),
                 )
             )  # fmt: skip
