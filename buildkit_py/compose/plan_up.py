@@ -175,6 +175,13 @@ class _Up:
                         at=at,
                         hint=f"`pyengine network create {network.name}` makes it",
                     )
+                if found is not None and found.owner != self.project.name:
+                    # See docs/decisions/0004: the seam is there, the way is not yet.
+                    raise CannotPlan(
+                        f"the network `{network.name}` belongs to `{found.owner}`, and containers"
+                        f" of `{self.project.name}` cannot join it yet", at=at,
+                        hint="let one project have both",
+                    )  # fmt: skip
                 continue
             if found is None:
                 self.add(Action("create-network", network.name, "it is missing"))

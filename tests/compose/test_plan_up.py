@@ -322,6 +322,11 @@ def test_an_orphan_in_a_network_that_changed_is_not_thrown_away() -> None:
             "services: {a: {image: b, networks: [n]}}\nnetworks:\n  n: {name: taken}\n",
             "the network `taken` belongs to `other`", 4,
         ),
+        (
+            "services: {a: {image: b, networks: [n]}}\n"
+            "networks:\n  n: {name: taken, external: true}\n",
+            "the network `taken` belongs to `other`, and containers of `app` cannot join it yet", 4,
+        ),
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_told_at_its_place(text: str, message: str, place: int) -> None:
@@ -340,7 +345,7 @@ def test_external_things_that_are_there_are_left_alone() -> None:
         "services: {a: {image: b, networks: [n], volumes: ['v1:/v']}}\n"
         "networks: {n: {external: true, name: shared}}\nvolumes: {v1: {external: true}}\n"
     )
-    observed = Observed(networks=(Network("shared", "other"),), volumes=(Volume("v1"),))
+    observed = Observed(networks=(Network("shared", "app"),), volumes=(Volume("v1"),))
 
     assert keys(planned(made, observed)) == ["create app-a-1", "start app-a-1"]
 
