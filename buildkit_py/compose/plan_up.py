@@ -400,6 +400,9 @@ class _Up:
             for needed in service.depends_on:
                 before += self.starts.get(needed, ())
             before += [self.add(wait) for wait in self._waits(service)]
+        if any(port.published for port in service.ports):
+            # Of a range of ports the first container gets the first one.
+            before += self.starts[service.name][-1:]
         start = Action("start", name, because, tuple(dict.fromkeys(before)), service.name, number,
                        id)  # fmt: skip
         self.starts[service.name].append(self.add(start))

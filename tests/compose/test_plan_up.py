@@ -207,6 +207,18 @@ def test_scale(numbers: list[int], scale: int, created: list[int], removed: list
     assert sorted(each.number for each in found.of("remove")) == removed
 
 
+def test_replicas_that_share_ports_start_one_after_the_other() -> None:
+    ranged = project("services: {a: {image: b, scale: 3, ports: ['8000-8002:80']}}\n")
+    free = project("services: {a: {image: b, scale: 3, ports: ['80']}}\n")
+
+    def starts(made: model.Project) -> list[set[str]]:
+        found = planned(made, Observed())
+        return [{key for key in each.after if "start" in key} for each in found.of("start")]
+
+    assert starts(ranged) == [set(), {"start app-a-1"}, {"start app-a-2"}]
+    assert starts(free) == [set()] * 3
+
+
 def test_what_differs_goes_first() -> None:
     found = planned(SCALED, there(container("a", 1, hash="old"), container("a", 2)),
                     scale={"a": 1})  # fmt: skip
