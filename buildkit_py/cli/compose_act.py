@@ -151,9 +151,13 @@ def run_start(given: dict[str, Value], argv: Sequence[str]) -> int:
 
     _act(given, names, choose)
     if values["wait"] and not given["dry_run"]:
+        from buildkit_py.compose.observe import containers_of, supervisor_of
+
         engine = looking()
+        group = engine.project(named(given).name)
+        group.supervisor = supervisor_of(containers_of(engine, group.name), group.name)
         seconds = seconds_of(values["wait_timeout"], "--wait-timeout")
-        wait_ready(engine, engine.project(named(given).name), services, jobs, seconds=seconds)
+        wait_ready(engine, group, services, jobs, seconds=seconds)
     return 0
 
 

@@ -81,6 +81,7 @@ def up(plan: Plan, work: Work, values: dict[str, Value], names: Sequence[str]) -
     from buildkit_py.compose.carry_out import carry_out
 
     project = work.files()
+    work.group.supervisor = plan.supervisor or work.group.name
     watched = _watched(project, values, names)
     shown = _shown(project, watched, values)
     printer = Printer(

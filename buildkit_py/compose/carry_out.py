@@ -7,7 +7,7 @@ import select
 from contextlib import ExitStack
 
 from buildkit_py.compose.grants import digest
-from buildkit_py.compose.observe import containers_of
+from buildkit_py.compose.observe import containers_of, supervisor_of
 from buildkit_py.compose.plan import Action, Plan, container_name
 from buildkit_py.compose.plan_up import subnet_of
 from buildkit_py.compose.request import LABEL, labels_of, request_of
@@ -15,6 +15,7 @@ from buildkit_py.compose.waiting import ServiceFailed, wait_for_service
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import BuildkitError, HostError, StateError
 from buildkit_py.core.threads import block_signals
+from buildkit_py.engine.network_records import NetworkInUse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ def carry_out(plan: Plan, work: Work) -> None:
     What was begun is waited for; waits for services are not, unless `work.interrupted` is given,
     which then ends them. Raises ServiceFailed, ComposeError, and what the engine raises.
     """
+    if work.project is not None:
+        work.group.supervisor = plan.supervisor or work.group.name
+    elif plan.of("start", "wait"):
+        there = containers_of(work.engine, plan.project)
+        work.group.supervisor = supervisor_of(there, plan.project)
     if not plan.actions:
         return
     if work.interrupted >= 0:
@@ -176,6 +182,12 @@ def _do(action: Action, work: Work) -> None:
     except ServiceFailed:
         work.tell(Told(resource, action.target, "Error", "error"))
         raise
+    except NetworkInUse:
+        if work.project is not None:
+            raise
+        # Another project is in it, which `down` leaves alone.
+        work.tell(Told(resource, action.target, "Resource is still in use", "warning"))
+        return
     except BuildkitError as error:
         work.tell(Told(resource, action.target, "Error", "error"))
         # What this machine cannot, and damaged records, keep their codes: they are no service's.

@@ -8,6 +8,8 @@ from buildkit_py.compose.request import LABEL, image_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from buildkit_py.compose import model
     from buildkit_py.engine.client import Engine
     from buildkit_py.engine.containers import Known
@@ -50,6 +52,11 @@ def containers_of(engine: Engine, name: str, *, oneoff: bool = False) -> list[Kn
     return sorted(found, key=lambda known: (service_of(known), number_of(known), known.spec.name))
 
 
+def supervisor_of(known: Iterable[Known], name: str) -> str:
+    """Return the group whose supervisor looks after a project, from its containers."""
+    return next((each.spec.group for each in known), name)
+
+
 def service_of(known: Known) -> str:
     return known.spec.labels[f"{LABEL}service"]
 
@@ -77,6 +84,7 @@ def _seen(known: Known) -> plan.Container:
         labels.get(FILES_LABEL, ""),
         tuple(use.name for use in known.spec.networks),
         tuple(_need(each) for each in labels.get(f"{LABEL}depends_on", "").split(",") if each),
+        known.spec.group,
         is_oneoff(known),
     )
 
@@ -90,7 +98,8 @@ def _need(text: str) -> plan.Need:
 
 def _seen_network(record: NetworkRecord) -> plan.Network:
     return plan.Network(
-        record.name, record.owner, record.internal, record.subnet, record.gateway
+        record.name, record.owner, record.internal, record.subnet, record.gateway,
+        record.labels.get(f"{LABEL}project", ""),
     )  # fmt: skip
 
 

@@ -43,6 +43,7 @@ class Container:
     """A container that there is.
 
     hash, image_id, files: of what it was made; files: its salted digest, see `grants`
+    group: whose supervisor looks after it; "" counts as the project's own
     oneoff: made by `run`, not by `up`
     """
 
@@ -57,6 +58,7 @@ class Container:
     files: str = ""
     networks: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
+    group: str = ""
     oneoff: bool = False
 
     @property
@@ -66,13 +68,18 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network that there is. owner: the project that it belongs to."""
+    """A network that there is. owner: the group whose supervisor has it; project: from its label"""
 
     name: str
     owner: str
     internal: bool = False
     subnet: str = ""
     gateway: str = ""
+    project: str = ""
+
+    def is_of(self, project: str) -> bool:
+        """Say whether it is a project's own."""
+        return (self.project or self.owner) == project
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,8 @@ class Plan:
     orphans: tuple[str, ...] = ()
     """Names of containers whose service is not in the files, and that stay."""
     warnings: tuple[str, ...] = ()
+    supervisor: str = ""
+    """The group whose supervisor looks after what is made; "" is the project's own."""
 
     def of(self, *kinds: str) -> tuple[Action, ...]:
         return tuple(action for action in self.actions if action.kind in kinds)

@@ -55,7 +55,7 @@ def down(
         left = [each for each in observed.containers if each not in mine]
         busy = {network: each.name for each in left for network in each.networks}
         for network in sorted(observed.networks, key=lambda one: one.name):
-            if network.owner != name or network.name in external:
+            if not network.is_of(name) or network.name in external:
                 continue
             if network.name in busy:
                 warnings.append(

@@ -107,6 +107,7 @@ class _Up:
         self.project = project
         self.observed = observed
         self.wanted = wanted
+        self.supervisor = supervisor_of(project, observed)
         self.actions: dict[str, Action] = {}
         self.warnings: list[str] = []
         self.changed_networks: set[str] = set()
@@ -127,7 +128,7 @@ class _Up:
         service = self.project.services[name]
         for wait in () if self.wanted.no_dependencies else self._waits(service):
             self.add(wait)
-        return Plan(found.project, sorted_actions(self.actions), found.orphans, found.warnings)
+        return self._made(found.orphans)
 
     def plan(self, *, without: str = "") -> Plan:
         orphans = self._orphans()
@@ -143,8 +144,12 @@ class _Up:
             if name != without and not alone:
                 self._service(self.project.services[name])
         names = () if self.wanted.remove_orphans else tuple(sorted(each.name for each in orphans))
+        return self._made(names)
+
+    def _made(self, orphans: tuple[str, ...]) -> Plan:
         return Plan(
-            self.project.name, sorted_actions(self.actions), names, tuple(self.warnings)
+            self.project.name, sorted_actions(self.actions), orphans, tuple(self.warnings),
+            "" if self.supervisor == self.project.name else self.supervisor,
         )  # fmt: skip
 
     def _orphans(self) -> list[Container]:
@@ -175,23 +180,19 @@ class _Up:
                         at=at,
                         hint=f"`pyengine network create {network.name}` makes it",
                     )
-                if found is not None and found.owner != self.project.name:
-                    # See docs/decisions/0004: the seam is there, the way is not yet.
-                    raise CannotPlan(
-                        f"the network `{network.name}` belongs to `{found.owner}`, and containers"
-                        f" of `{self.project.name}` cannot join it yet", at=at,
-                        hint="let one project have both",
-                    )  # fmt: skip
                 continue
             if found is None:
                 self.add(Action("create-network", network.name, "it is missing"))
                 continue
-            if found.owner != self.project.name:
+            if not found.is_of(self.project.name):
                 raise CannotPlan(
-                    f"the network `{network.name}` belongs to `{found.owner}`", at=at,
+                    f"the network `{network.name}` belongs to `{found.project or found.owner}`",
+                    at=at,
                     hint="give the network another name with `name:`, or make it `external: true`",
                 )  # fmt: skip
             changes = _changes(network, found)
+            if found.owner != self.supervisor:
+                changes.append("owner")
             if not changes:
                 continue
             because = f"its {' and '.join(f'`{each}`' for each in changes)} changed"
@@ -278,6 +279,8 @@ class _Up:
             return "it is asked for by `--force-recreate`"
         if wanted.recreate_dependencies and self._is_dependency(service):
             return "it is asked for by `--always-recreate-deps`"
+        if (each.group or self.project.name) != self.supervisor:
+            return f"its networks are looked after by `{self.supervisor}`"
         if each.hash != wanted.hashes[name]:
             return f"the configuration of `{name}` has changed"
         if not wanted.same_files(name, each.files):
@@ -381,7 +384,7 @@ class _Up:
         created = self.add(create)
         gone = self._remove(old, because, (created,))
         self.stops.setdefault(service.name, []).append(gone)
-        renamed = self._rename(service, number, because, own, "", (gone,))
+        renamed = self._rename(service, number, because, own, "", (created, gone))
         self._start(service, number, because, (renamed,))
 
     def _start(
@@ -418,6 +421,26 @@ class _Up:
             for needed, dependency in sorted(service.depends_on.items())
             if needed in self.project.services and dependency.condition in (HEALTHY, COMPLETED)
         ]  # fmt: skip
+
+
+def supervisor_of(project: model.Project, observed: Observed) -> str:
+    """Return the group whose supervisor looks after a project: that of the external networks that
+    it joins, or its own. See docs/decisions/0004. Raises CannotPlan."""
+    there = {each.name: each for each in observed.networks}
+    owners: dict[str, str] = {}
+    for key, network in sorted(project.networks.items()):
+        if not network.external or network.name not in there:
+            continue
+        owner = there[network.name].owner
+        if owners and owner not in owners:
+            other = next(iter(owners.values()))
+            raise CannotPlan(
+                f"the networks `{other}` and `{network.name}` have different owners, and one"
+                " project cannot join both yet", at=project.at("networks", key),
+                hint="let one project make both",
+            )  # fmt: skip
+        owners.setdefault(owner, network.name)
+    return next(iter(owners), project.name)
 
 
 def subnet_of(network: model.Network) -> tuple[str, str]:

@@ -235,6 +235,8 @@ class Engine:
 class Group:
     """A group of containers and its supervisor: a project, or a single container.
 
+    supervisor: the group whose supervisor looks after what is made here: its own, or the owner of
+        networks that it joins. One that was made before stays where it is.
     In a `with` the supervisor stays from the first request that needs one, whether containers
     run or not.
     """
@@ -242,6 +244,7 @@ class Group:
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine = engine
         self.name = name
+        self.supervisor = name
         self._held: Connection | None = None
         self._holds = False
 
@@ -265,7 +268,7 @@ class Group:
     ) -> ContainerSpec:
         """Make a container of this project that does not run yet."""
         return self.engine.create(
-            request, group=self.name, on_pull=on_pull or (lambda reference: None)
+            request, group=self.supervisor, on_pull=on_pull or (lambda reference: None)
         )
 
     def ensure_network(
@@ -278,13 +281,13 @@ class Group:
                 return record
         try:
             return self.engine.create_network(
-                name, owner=self.name, labels=labels, internal=internal, subnet=subnet,
+                name, owner=self.supervisor, labels=labels, internal=internal, subnet=subnet,
                 gateway=gateway,
             )  # fmt: skip
         except NetworkTaken:
             # Somebody else, such as a second `pycompose run`, made it meanwhile.
             for record in self.engine.networks():
-                if record.name == name and record.owner == self.name:
+                if record.name == name and record.owner == self.supervisor:
                     return record
             raise
 
@@ -297,7 +300,7 @@ class Group:
             held = self._connect_or_start()
             held.ask("hold")
             self._held = held
-        with self._connect_or_start() as connection:
+        with self._connect_or_start(id) as connection:
             connection.ask("start", id=id)
 
     def stop(self, id: str, *, seconds: float | None = None, number: int = 0) -> int:
@@ -305,7 +308,7 @@ class Group:
         return self._until_ended(id, "stop", seconds=seconds, signal=number)
 
     def kill(self, id: str, number: int) -> None:
-        connection = self._connect()
+        connection = self._connect(id)
         if connection is None:
             raise containers.NotRunning(id)
         with connection:
@@ -320,7 +323,7 @@ class Group:
         return self._until_ended(id, "wait")
 
     def _until_ended(self, id: str, do: str, **values: Any) -> int:
-        connection = self._connect()
+        connection = self._connect(id)
         if connection is not None:
             with connection, contextlib.suppress(SupervisorGone):
                 return int(connection.ask(do, id=id, **values)["code"])
@@ -342,7 +345,7 @@ class Group:
                 )
             with contextlib.suppress(BuildkitError):
                 self.stop(id, seconds=0, number=9)
-        connection = self._connect()
+        connection = self._connect(id)
         if connection is not None:
             with connection, contextlib.suppress(SupervisorGone):
                 connection.ask("forget", id=id)
@@ -373,7 +376,7 @@ class Group:
         fds: become its standard streams. The first answer has `pid`, and a descriptor of its
         terminal where it has one; the last has `code` and `message`. Raises NotRunning.
         """
-        connection = self._connect()
+        connection = self._connect(id)
         if connection is None:
             raise containers.NotRunning(id)
         connection.send(
@@ -388,13 +391,13 @@ class Group:
         An answer `terminal` brings a descriptor of its terminal, where it has one; `started`
         says that it runs, and the last one has its exit `code`.
         """
-        connection = self._connect_or_start()
+        connection = self._connect_or_start(id)
         connection.send("run", fds, id=id)
         return connection
 
     def processes(self, id: str) -> list[dict[str, Any]]:
         """Return the processes of a container; see engine/processes.py. Raises NotRunning."""
-        connection = self._connect()
+        connection = self._connect(id)
         if connection is None:
             raise containers.NotRunning(id)
         with connection:
@@ -449,9 +452,14 @@ class Group:
         except FileNotFoundError:
             raise containers.UnknownContainer(id) from None
 
-    def _connect(self) -> Connection | None:
-        return connect(self.engine.root, self.engine.run_dir, self.name)
+    def _supervisor_of(self, id: str) -> str:
+        """Return whose supervisor looks after a container: one that joined a network of another
+        group, or was made before such a network came, is not where the rest is."""
+        return self._known(id).spec.group if id else self.supervisor
 
-    def _connect_or_start(self) -> Connection:
+    def _connect(self, id: str = "") -> Connection | None:
+        return connect(self.engine.root, self.engine.run_dir, self._supervisor_of(id))
+
+    def _connect_or_start(self, id: str = "") -> Connection:
         os.makedirs(self.engine.root, mode=0o700, exist_ok=True)
-        return connect_or_start(self.engine.root, self.engine.run_dir, self.name)
+        return connect_or_start(self.engine.root, self.engine.run_dir, self._supervisor_of(id))

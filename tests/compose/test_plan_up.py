@@ -306,6 +306,7 @@ def test_a_network_that_changed_is_made_anew_with_all_in_it() -> None:
     order = keys(found)
     assert order.index("remove app-a-1") < order.index("remove-network app_n")
     assert order.index("remove-network app_n") < order.index("create-network app_n")
+    assert {"create id-a-1_app-a-1", "remove app-a-1"} == set(found.of("rename")[0].after)
     assert order.index("create-network app_n") < order.index("create id-a-1_app-a-1")
     assert reasons(found)["remove-network app_n"] == "its `internal` changed"
 
@@ -334,11 +335,6 @@ def test_an_orphan_in_a_network_that_changed_is_not_thrown_away() -> None:
             "services: {a: {image: b, networks: [n]}}\nnetworks:\n  n: {name: taken}\n",
             "the network `taken` belongs to `other`", 4,
         ),
-        (
-            "services: {a: {image: b, networks: [n]}}\n"
-            "networks:\n  n: {name: taken, external: true}\n",
-            "the network `taken` belongs to `other`, and containers of `app` cannot join it yet", 4,
-        ),
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_told_at_its_place(text: str, message: str, place: int) -> None:
@@ -357,9 +353,42 @@ def test_external_things_that_are_there_are_left_alone() -> None:
         "services: {a: {image: b, networks: [n], volumes: ['v1:/v']}}\n"
         "networks: {n: {external: true, name: shared}}\nvolumes: {v1: {external: true}}\n"
     )
-    observed = Observed(networks=(Network("shared", "app"),), volumes=(Volume("v1"),))
+    observed = Observed(networks=(Network("shared", "other"),), volumes=(Volume("v1"),))
 
     assert keys(planned(made, observed)) == ["create app-a-1", "start app-a-1"]
+
+
+def test_an_external_network_brings_its_supervisor_along() -> None:
+    made = project(
+        "services: {a: {image: b, networks: [n, default]}}\n"
+        "networks: {n: {external: true, name: shared}}\n"
+    )
+    shared = Network("shared", "network.shared")
+    own = Network("app_default", "network.shared", project="app")
+    inside = container("a", group="network.shared")
+
+    fresh = planned(made, Observed(networks=(shared,)))
+    moved = planned(made, there(container("a"), networks=(shared, DEFAULT)))
+
+    assert fresh.supervisor == "network.shared"
+    assert planned(made, there(inside, networks=(shared, own))) == replace(
+        Plan("app"), supervisor="network.shared"
+    )
+    check_order(moved)
+    assert reasons(moved)["remove-network app_default"] == "its `owner` changed"
+    assert "start app-a-1" in keys(moved)
+
+
+def test_external_networks_of_different_owners_cannot_be_joined_together() -> None:
+    made = project(
+        "services: {a: {image: b, networks: [n, m]}}\n"
+        "networks:\n  n: {external: true}\n  m: {external: true}\n"
+    )
+
+    with pytest.raises(CannotPlan, match="`m` and `n` have different owners") as raised:
+        planned(made, Observed(networks=(Network("n", "one"), Network("m", "two"))))
+    assert raised.value.at is not None
+    assert raised.value.at.line == 4
 
 
 def test_a_volume_of_somebody_else_is_used_and_told() -> None:
