@@ -170,7 +170,7 @@ def _remember(given: dict[str, Value], engine: Engine, made: Prepared, wanted: W
         return
     recall.keep(
         engine.root, arguments, looked=made.looked, records=records,
-        containers=[(each.id, each.running) for each in observed.of_services()],
+        containers=[(each.id, each.running) for each in observed.of_services()], names=plan.kept,
     )  # fmt: skip
 
 

@@ -135,7 +135,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     name, *rest = rest
     values["argv"] = arguments
-    if name == "up" and _is_up(arguments):
+    if name == "up" and _is_up(arguments, values):
         return 0
     if name in LATER:
         return _complain(f"`pycompose {name}` is not supported yet", "cli/not-yet")
@@ -153,12 +153,21 @@ def _run(arguments: list[str]) -> int:
     return _complain(f"unknown command `{name}`", "cli/unknown-command", hint)
 
 
-def _is_up(arguments: list[str]) -> bool:
-    """Say whether nothing changed since the same command had nothing to do."""
-    from buildkit_py.compose.recall import is_done
+def _is_up(arguments: list[str], values: dict[str, Value]) -> bool:
+    """Say whether nothing changed since the same command had nothing to do; tell what runs."""
+    progress = values["progress"] or os.environ.get("COMPOSE_PROGRESS")
+    if progress == "json":
+        return False
+    from buildkit_py.compose.recall import running
     from buildkit_py.core.dirs import state_root
 
-    return is_done(state_root(), arguments)
+    names = running(state_root(), arguments)
+    if names and progress != "quiet":
+        from buildkit_py.cli.paint import painter
+
+        word = painter(sys.stderr)("Running", "success")
+        print("\n".join(f" Container {each}  {word}" for each in names), file=sys.stderr)
+    return names is not None
 
 
 def _check_choices(values: dict[str, Value]) -> None:

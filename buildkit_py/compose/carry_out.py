@@ -35,7 +35,7 @@ WORDS = {
     "create-volume": ("Volume", "Creating", "Created"),
     "remove-volume": ("Volume", "Removing", "Removed"),
     "create": ("Container", "Creating", "Created"),
-    "rename": ("Container", "Renaming", "Renamed"),
+    "rename": ("Container", "Recreate", "Recreated"),
     "start": ("Container", "Starting", "Started"),
     "stop": ("Container", "Stopping", "Stopped"),
     "kill": ("Container", "Killing", "Killed"),
@@ -79,6 +79,8 @@ class Work:
     """A descriptor that becomes readable when nothing new may begin, and waits end."""
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
     """Volumes without a name of containers that are replaced: by id, and target."""
+    replaced: set[str] = field(default_factory=set)
+    """Ids of containers that are replaced: what becomes of them is told of their successors."""
     ids: dict[str, str] = field(default_factory=dict)
     """Ids of containers that were made, by name."""
     started: list[str] = field(default_factory=list)
@@ -111,6 +113,8 @@ def carry_out(plan: Plan, work: Work) -> None:
     elif plan.of("start", "wait"):
         there = containers_of(work.engine, plan.project)
         work.group.supervisor = supervisor_of(there, plan.project)
+    for name in plan.kept:
+        work.tell(Told("Container", name, "Running", "done"))
     if not plan.actions:
         return
     if work.interrupted >= 0:
@@ -132,6 +136,7 @@ def _carry_out(
     from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
     replaced = {action.replaces for action in plan.actions if action.replaces}
+    work.replaced = replaced
     for known in containers_of(work.engine, plan.project) if replaced else ():
         if known.spec.id in replaced:
             work.kept[known.spec.id] = _anonymous(work.engine.root, known)
@@ -175,21 +180,22 @@ def _do(action: Action, work: Work) -> None:
     if action.kind == "wait":
         _wait(action, work)
         return
-    resource, working, finished = WORDS[action.kind]
-    work.tell(Told(resource, action.target, working))
+    resource, name, working, finished = _words(action, work)
+    if working:
+        work.tell(Told(resource, name, working))
     try:
         _ACTIONS[action.kind](action, work)
     except ServiceFailed:
-        work.tell(Told(resource, action.target, "Error", "error"))
+        work.tell(Told(resource, name, "Error", "error"))
         raise
     except NetworkInUse:
         if work.project is not None:
             raise
         # Another project is in it, which `down` leaves alone.
-        work.tell(Told(resource, action.target, "Resource is still in use", "warning"))
+        work.tell(Told(resource, name, "Resource is still in use", "warning"))
         return
     except BuildkitError as error:
-        work.tell(Told(resource, action.target, "Error", "error"))
+        work.tell(Told(resource, name, "Error", "error"))
         # What this machine cannot, and damaged records, keep their codes: they are no service's.
         # So does what has a place in a file.
         is_ours = action.service and error.at is None
@@ -198,7 +204,26 @@ def _do(action: Action, work: Work) -> None:
                 f"service `{action.service}`: {error.message}", hint=error.hint, notes=error.notes
             ) from error
         raise
-    work.tell(Told(resource, action.target, finished, "done"))
+    if finished:
+        work.tell(Told(resource, name, finished, "done"))
+
+
+def _words(action: Action, work: Work) -> tuple[str, str, str, str]:
+    """Return what an action is done to, the word for its beginning, and that for its end.
+
+    A container that takes the place of another is told as one thing, as docker compose tells it:
+    what happens to the one before, and its name for the time being, are not.
+    """
+    resource, working, finished = WORDS[action.kind]
+    if action.kind == "create" and action.replaces:
+        return resource, action.target.partition("_")[2], "Recreate", ""
+    if action.kind == "rename":
+        project = work.files()
+        service = project.services[action.service]
+        return resource, container_name(project.name, service, action.number), "", "Recreated"
+    if action.id in work.replaced:
+        return resource, action.target, "", ""
+    return resource, action.target, working, finished
 
 
 def _create_network(action: Action, work: Work) -> None:

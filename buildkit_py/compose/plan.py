@@ -146,6 +146,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     supervisor: str = ""
     """The group whose supervisor looks after what is made; "" is the project's own."""
+    kept: tuple[str, ...] = field(default=(), compare=False)
+    """Names of the services' containers that run and stay as they are."""
 
     def of(self, *kinds: str) -> tuple[Action, ...]:
         return tuple(action for action in self.actions if action.kind in kinds)

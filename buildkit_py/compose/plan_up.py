@@ -110,6 +110,7 @@ class _Up:
         self.supervisor = supervisor_of(project, observed)
         self.actions: dict[str, Action] = {}
         self.warnings: list[str] = []
+        self.kept: list[str] = []
         self.changed_networks: set[str] = set()
         self.ready_images: dict[str, str] = {}
         """The key of what brings a service's image here."""
@@ -149,7 +150,7 @@ class _Up:
     def _made(self, orphans: tuple[str, ...]) -> Plan:
         return Plan(
             self.project.name, sorted_actions(self.actions), orphans, tuple(self.warnings),
-            "" if self.supervisor == self.project.name else self.supervisor,
+            "" if self.supervisor == self.project.name else self.supervisor, tuple(self.kept),
         )  # fmt: skip
 
     def _orphans(self) -> list[Container]:
@@ -315,7 +316,9 @@ class _Up:
             before = (self._rename(service, each.number, unnamed, each.name, each.id, freed),)
         if again and each.running:
             self._start(service, each.number, again, before, each.id)
-        elif not each.running and not self._is_done(service, each):
+        elif each.running:
+            self.kept.append(each.name)
+        elif not self._is_done(service, each):
             why = "it was made and not started"
             if each.status != "created":
                 why = f"it ended with exit code {each.exit_code}"

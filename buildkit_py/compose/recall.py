@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Signature = tuple[int, ...] | None
 
-_FORMAT = f"1 {__version__} {sys.version_info[0]}.{sys.version_info[1]}"
+_FORMAT = f"2 {__version__} {sys.version_info[0]}.{sys.version_info[1]}"
 """A record of another release, or of another Python (marshal), is no record."""
 
 _PASSING = ("_", "OLDPWD", "SHLVL", "COLUMNS", "LINES")
@@ -89,11 +89,13 @@ def keep(
     looked: Mapping[str, Signature],
     containers: Iterable[tuple[str, bool]],
     records: Mapping[str, tuple[int, ...]],
+    names: Sequence[str] = (),
 ) -> None:
-    """Keep a record for `is_done`.
+    """Keep a record for `running`.
 
     arguments: all of the command line; looked: every path that was looked at
     containers: ids of the project's containers, and whether each runs
+    names: of the containers that run, for people
     records: from `records_of`, taken before what there is was looked at
     """
     from buildkit_py.core.files import write_atomically
@@ -109,6 +111,7 @@ def keep(
         "looked": dict(looked),
         "containers": kept,
         "records": dict(records),
+        "names": list(names),
     }
     path = _path(root, arguments)
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -129,14 +132,18 @@ def records_of(root: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def is_done(root: str, arguments: Sequence[str]) -> bool:
-    """Say whether the same command left nothing to do before, and all still stands."""
+def running(root: str, arguments: Sequence[str]) -> list[str] | None:
+    """Return the names of a project's containers when nothing is to be done, None where not.
+
+    That is when the same command left nothing to do before, and all still stands.
+    """
     try:
         # `marshal` trusts what it reads: so must we, and that is only what we wrote ourselves.
         data = marshal.loads(_read(_path(root, arguments)))
-        return bool(data["format"] == _FORMAT and _stands(root, data))
+        names: list[str] = data["names"]
+        return names if data["format"] == _FORMAT and _stands(root, data) else None
     except (OSError, ValueError, EOFError, TypeError, KeyError):
-        return False
+        return None
 
 
 def _stands(root: str, data: dict[str, Any]) -> bool:

@@ -41,10 +41,13 @@ class Root:
             str(self.root), ARGUMENTS,
             looked={path: recall.signature(path) for path in (str(self.file), missing)},
             containers=[("a", True), ("job", False)], records=recall.records_of(str(self.root)),
+            names=["app-a-1"],
         )  # fmt: skip
 
     def is_done(self, *arguments: str) -> bool:
-        return recall.is_done(str(self.root), list(arguments) or ARGUMENTS)
+        found = recall.running(str(self.root), list(arguments) or ARGUMENTS)
+        assert found in (None, ["app-a-1"])
+        return found is not None
 
     @property
     def record(self) -> Path:
@@ -163,7 +166,7 @@ def test_the_answer_imports_nothing_heavy(tmp_path: Path) -> None:
         "import sys; sys.path.insert(0, sys.argv.pop(1))\n"
         "from buildkit_py.cli import pycompose\n"
         "from buildkit_py.compose import recall\n"
-        "recall.is_done = lambda root, arguments: True\n"
+        "recall.running = lambda root, arguments: ['app-a-1']\n"
         "code = pycompose.main(['up', '-d'])\n"
         "print(code, *sorted(sys.modules))\n"
     )

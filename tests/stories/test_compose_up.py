@@ -80,7 +80,11 @@ def test_a_second_up_does_nothing(anyone: Person) -> None:
 
         again = shop("up", "-d")
 
-        assert (again.stdout, again.stderr) == ("", "")
+        lines = sorted(again.stderr.splitlines())
+        assert again.stdout == ""
+        assert lines == [" Container app-db-1  Running", " Container app-web-1  Running"]
+        assert sorted(shop("up", "-d").stderr.splitlines()) == lines
+        assert shop("--progress", "quiet", "up", "-d").stderr == ""
         assert shop.plan() == []
         after = shop.containers()
         assert {n: row["ID"] for n, row in after.items()} == {
@@ -108,9 +112,11 @@ def test_a_changed_service_is_made_anew_and_keeps_its_volumes(anyone: Person) ->
         app.write(lasting(CHANGING, WORD="two"))
 
         because = {action["because"] for action in app.plan() if action["action"] == "create"}
-        app("up", "-d")
+        told = app("up", "-d").stderr
 
         assert because == {"the configuration of `a` has changed"}
+        words = [line.split()[1:] for line in told.splitlines() if "app-a-1" in line]
+        assert [word for _, word in words] == ["Recreate", "Recreated", "Starting", "Started"]
         after = app.containers()
         assert set(after) == set(before)
         assert after["app-a-1"]["ID"] != before["app-a-1"]["ID"]
