@@ -36,8 +36,8 @@ class _Shown:
     def __init__(self, printer: Printer) -> None:
         self.printer = printer
 
-    def line(self, known: Known, text: str, time: str) -> None:
-        self.printer.line(short_name(known), text, time)
+    def line(self, known: Known, text: str, time: str, stream: str) -> None:
+        self.printer.line(short_name(known), text, time, stream)
 
     def ended(self, known: Known, code: int, *, restarts: bool) -> None:
         again = " (restarting)" if restarts else ""
@@ -96,6 +96,7 @@ def up(plan: Plan, work: Work, values: dict[str, Value], names: Sequence[str]) -
         work.interrupted = signals.fd
         try:
             attached.open()
+            printer.say(f"Attaching to {', '.join(_names(work, shown))}")
             carry_out(plan, work)
         except BuildkitError:
             if not signals.count:
@@ -140,7 +141,9 @@ def _stay(
             print("Aborting on container exit...", file=sys.stderr, flush=True)
             _stop(attached, work, signals, woken, by_signal=False)
             return _code(attached, work, chosen) if chosen else first
-        if not attached.alive and (attached.is_gone or not attached.is_behind(work.started)):
+        # In this order: a start that is heard of meanwhile makes the container alive.
+        is_behind = not attached.is_gone and attached.is_behind(work.started)
+        if not is_behind and not attached.alive:
             attached.finish(seconds=2.0)
             return _code(attached, work, chosen) if chosen else 0
         woken.wait()

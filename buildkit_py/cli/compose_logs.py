@@ -74,13 +74,14 @@ class Printer:
         colour = self._colour(name)
         return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
 
-    def line(self, name: str, text: str, time: str = "") -> None:
-        """Print a line of a container, which needs no newline."""
+    def line(self, name: str, text: str, time: str = "", stream: str = "stdout") -> None:
+        """Print a line of a container, which needs no newline, to the stream that it is from."""
         stamp = f"{time} " if self.timestamps and time else ""
         data = f"{self.head(name)}{stamp}{text.rstrip(chr(10))}\n"
+        out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
         with self._lock:
-            sys.stdout.buffer.write(data.encode("utf-8", "surrogateescape"))
-            sys.stdout.buffer.flush()
+            out.write(data.encode("utf-8", "surrogateescape"))
+            out.flush()
 
     def say(self, text: str) -> None:
         """Print a line of our own."""
@@ -115,22 +116,22 @@ def run_logs(given: dict[str, Value], argv: Sequence[str]) -> int:
         timestamps=bool(values["timestamps"]),
     )  # fmt: skip
 
-    def lines(known: Known, go_on: bool) -> Iterator[tuple[str, str]]:
-        for text, time in whole(engine.logs(known, tail=tail, go_on=go_on)):
+    def lines(known: Known, go_on: bool) -> Iterator[tuple[str, str, str]]:
+        for text, time, stream in whole(engine.logs(known, tail=tail, go_on=go_on)):
             if (not begin or time >= begin) and (not end or time < end):
-                yield text, time
+                yield text, time, stream
 
     if values["follow"]:
         _follow(found, printer, lines)
         return 0
     # Those of all containers in the order in which they were written.
     merged = [
-        (time, at, number, short_name(known), text)
+        (time, at, number, short_name(known), text, stream)
         for at, known in enumerate(found)
-        for number, (text, time) in enumerate(lines(known, False))
+        for number, (text, time, stream) in enumerate(lines(known, False))
     ]
-    for time, _, _, name, text in sorted(merged):
-        printer.line(name, text, time)
+    for time, _, _, name, text, stream in sorted(merged):
+        printer.line(name, text, time, stream)
     return 0
 
 
@@ -148,7 +149,7 @@ def _of_index(found: Sequence[Known], values: dict[str, Value]) -> list[Known]:
 def _follow(
     found: Sequence[Known],
     printer: Printer,
-    lines: Callable[[Known, bool], Iterator[tuple[str, str]]],
+    lines: Callable[[Known, bool], Iterator[tuple[str, str, str]]],
 ) -> None:
     """Print what comes until all of these containers have ended."""
     from buildkit_py.core.threads import start_thread
@@ -157,8 +158,8 @@ def _follow(
 
     def show(known: Known) -> None:
         try:
-            for text, time in lines(known, True):
-                printer.line(short_name(known), text, time)
+            for text, time, stream in lines(known, True):
+                printer.line(short_name(known), text, time, stream)
         except BaseException as error:
             failed.append(error)
 

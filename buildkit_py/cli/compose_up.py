@@ -306,11 +306,13 @@ def _wait(
     work: Work,
     values: dict[str, Value],
 ) -> None:
+    from buildkit_py.compose.carry_out import Told
     from buildkit_py.compose.waiting import wait_ready
 
     wait_ready(
         engine, group, tuple(project.services), jobs(project),
         seconds=seconds_of(values["wait_timeout"], "--wait-timeout"), fresh=work.started,
+        tell=lambda name, word, state: work.tell(Told("Container", name, word, state)),
     )  # fmt: skip
 
 

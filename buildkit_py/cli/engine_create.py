@@ -79,6 +79,7 @@ def _on_pull(reference: Reference) -> None:
 def lasting_request(values: dict[str, Value], arguments: Sequence[str]) -> ContainerRequest:
     """Return the request of a command line for a container that lasts."""
     from buildkit_py.engine.containers import ContainerRequest, NetworkUse
+    from buildkit_py.engine.log_bounds import parse as parse_log
 
     short = make_request({**values, "network": "default"}, arguments)
     mode = text_of(values, "network") or "default"
@@ -133,6 +134,10 @@ def lasting_request(values: dict[str, Value], arguments: Sequence[str]) -> Conta
         healthcheck=_healthcheck(values),
         stop_signal=text_of(values, "stop_signal"),
         stop_seconds=_stop_seconds(values),
+        log=parse_log(
+            text_of(values, "log_driver"),
+            dict(_pair(text, "--log-opt") for text in texts_of(values, "log_opt")),
+        ),
         auto_remove=bool(values["rm"]),
         pull=short.pull,
     )

@@ -41,6 +41,8 @@ LASTING = (
     Option("--health-timeout", "text", "Time that a check may take (30s)", metavar="DURATION"),
     Option("--init", "flag", "Let a first process of ours reap orphans and hand signals on"),
     Option("--ip", "text", "Address in its network", metavar="IP"),
+    Option("--log-driver", "text", "json-file or local", metavar="DRIVER"),
+    Option("--log-opt", "list", "Bound of its log: max-size, max-file", metavar="NAME=VALUE"),
     Option("--net-alias --network-alias", "list", "Further name in its network", metavar="NAME"),
     Option("--no-healthcheck", "flag", "Leave the image's health check away"),
     Option("--restart", "text", "no, always, unless-stopped or on-failure[:MOST]",
@@ -104,7 +106,7 @@ RUN = Command(
 
         "--io-maxbandwidth", "--io-maxiops",
         "--ip6", "--ipc", "--isolation", "--label-file", "--link", "--link-local-ip",
-        "--log-driver", "--log-opt", "--mac-address", "--memory-reservation",
+        "--mac-address", "--memory-reservation",
         "--memory-swappiness", "--mount", "--net-rate",
         "--on-unhealthy", "--oom-kill-disable", "--oom-score-adj", "-P",
         "--pid", "--privileged", "--publish-all", "--publish-mode", "-q", "--quiet",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     class Listener(Protocol):
         """Who is told; from several threads."""
 
-        def line(self, known: Known, text: str, time: str) -> None: ...
+        def line(self, known: Known, text: str, time: str, stream: str) -> None: ...
         def ended(self, known: Known, code: int, *, restarts: bool) -> None: ...
 
 
@@ -107,6 +107,10 @@ class Attached:
                     self._take(event)
         except OSError:
             return  # closed by us
+        except BaseException as error:
+            self.broken = error
+            self.changed()
+            return
         with self._lock:
             self.is_gone = True
         self.changed()
@@ -151,8 +155,8 @@ class Attached:
 
         start = self._starts.get(known.spec.id, 0)
         try:
-            for text, time in whole(self.engine.logs(known, go_on=True, start=start)):
-                self.listener.line(known, text, time)
+            for text, time, stream in whole(self.engine.logs(known, go_on=True, start=start)):
+                self.listener.line(known, text, time, stream)
         except SupervisorGone:
             return  # the thread that hears events says so
         except BaseException as error:

@@ -187,7 +187,8 @@ def _not_of_logging(logging: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
         yield ("logging", "driver")
     options = logging.get("options") or {}
     assert isinstance(options, dict)
-    yield from (("logging", "options", key) for key in _named(options))
+    known = ("max-size", "max-file")
+    yield from (("logging", "options", key) for key in _named(options) if key not in known)
 
 
 def notices(project: model.Project) -> list[str]:

@@ -167,7 +167,8 @@ def _carry_out(
                 elif failure is not None:
                     continue
                 elif action.optional and isinstance(error, ServiceFailed):
-                    work.tell(Told("Service", action.target, f"Failed: {error.message}", "warning"))
+                    word = f'Skipped: optional dependency "{action.target}" failed to start'
+                    work.tell(Told("Service", action.target, word, "warning"))
                     done.add(action.key)
                 else:
                     failure = error

@@ -13,14 +13,16 @@ MOST_CHARACTERS = 1 << 20
 """A line without an end must not eat the memory."""
 
 
-def whole(lines: Iterable[Line]) -> Iterator[tuple[str, str]]:
-    """Give whole lines and the times of their beginnings."""
-    part = time = ""
+def whole(lines: Iterable[Line]) -> Iterator[tuple[str, str, str]]:
+    """Give whole lines, the times of their beginnings, and the streams that they are from."""
+    parts: dict[str, str] = {}
+    times: dict[str, str] = {}
     for line in lines:
-        time = time if part else line.time
-        part += line.text
-        if part.endswith("\n") or len(part) > MOST_CHARACTERS:
-            yield part, time
-            part = ""
-    if part:
-        yield part, time
+        stream = line.stream
+        if stream not in parts:
+            parts[stream], times[stream] = "", line.time
+        parts[stream] += line.text
+        if line.text.endswith("\n") or len(parts[stream]) > MOST_CHARACTERS:
+            yield parts.pop(stream), times.pop(stream), stream
+    for stream, text in parts.items():
+        yield text, times[stream], stream

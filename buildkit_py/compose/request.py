@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from buildkit_py.compose import model
     from buildkit_py.compose.grants import Contents
     from buildkit_py.engine.containers import ContainerRequest, FileRequest, RestartPolicy
+    from buildkit_py.engine.log_bounds import LogBounds
     from buildkit_py.engine.mounts import VolumeRequest
     from buildkit_py.oci.image import Healthcheck
     from buildkit_py.oci.platform import Platform
@@ -165,6 +166,7 @@ def request_of(
         healthcheck=_healthcheck(service),
         stop_signal=service.stop_signal or "",
         stop_seconds=None if grace is None else grace / 1e9,
+        log=_log(project, service),
         pull="never",  # what is missing was pulled or built before
     )  # fmt: skip
 
@@ -271,6 +273,18 @@ def rlimits_of(given: Mapping[str, object]) -> dict[str, tuple[int, int]]:
         else:
             made[name] = (int(str(value)), int(str(value)))
     return made
+
+
+def _log(project: model.Project, service: model.Service) -> LogBounds:
+    from buildkit_py.engine.log_bounds import parse
+
+    given = service.others.get("logging") or {}
+    options = {key: str(value) for key, value in (given.get("options") or {}).items()}
+    try:
+        return parse(given.get("driver") or "", options)
+    except InputError as error:
+        error.at = project.at("services", service.name, "logging")
+        raise
 
 
 def _restart(project: model.Project, service: model.Service) -> RestartPolicy:

@@ -82,6 +82,7 @@ def wait_ready(
     *,
     seconds: float | None = None,
     fresh: Collection[str] = (),
+    tell: Callable[[str, str, str], None] = lambda name, word, state: None,
 ) -> None:
     """Wait until containers run, are healthy where that is checked, or are jobs done.
 
@@ -90,14 +91,19 @@ def wait_ready(
     Raises ServiceFailed as soon as one of them cannot become ready.
     """
     waiting = {}
+    names = {}
     for known in containers_of(engine, group.name):
         if service_of(known) in services:
+            names[known.spec.id] = known.spec.name
+            tell(known.spec.name, "Waiting", "working")
             is_checked = known.spec.healthcheck is not None
             waiting[known.spec.id] = (
                 COMPLETED if service_of(known) in jobs else HEALTHY if is_checked else STARTED
             )
     unproven = any(waiting.get(id) == STARTED for id in fresh)
     failed = _wait(engine, group, waiting, seconds=seconds or None, unproven=unproven)
+    for id, condition in waiting.items() if failed is None else ():
+        tell(names[id], "Exited" if condition == COMPLETED else "Healthy", "done")
     if failed is not None:
         raise ServiceFailed(failed.text, notes=failed.notes)
 

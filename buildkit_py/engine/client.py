@@ -124,7 +124,7 @@ class Engine:
         return volume_records.list_volumes(self.root)
 
     def log_size(self, known: Known) -> int:
-        """Return the length of a container's log now, in bytes, for `start` of `logs`."""
+        """Return where a container's log ends now, for `start` of `logs`."""
         return log_size(known.directory)
 
     def logs(
@@ -132,7 +132,7 @@ class Engine:
     ) -> Iterator[Line]:
         """Give the lines of a container's log; with go_on also those to come, until its end.
 
-        start: where to begin, in bytes, instead of `tail`
+        start: where to begin, as `log_size` gave it, instead of `tail`
         """
         if not go_on:
             yield from read_log(known.directory, tail=tail)

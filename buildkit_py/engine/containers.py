@@ -5,6 +5,7 @@
     ROOT/containers/ID/lock         held by the supervisor while it looks after the container
     ROOT/containers/ID/layer/       its writable layer (see store.snapshots, `Active.keep`)
     ROOT/containers/ID/log.json     what it wrote, a JSON object a line, as docker's json-file
+    ROOT/containers/ID/log.json.N   what it wrote before, see engine/logs.py
     ROOT/names/NAME                 a link to ../containers/ID: names are unique in a root
 
 Everybody who may read the directory may look; nobody needs a supervisor for that. A state that
@@ -23,6 +24,7 @@ from buildkit_py.core.data import dataclass, field, replace
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.core.files import write_atomically
 from buildkit_py.engine import coding
+from buildkit_py.engine.log_bounds import LogBounds
 from buildkit_py.engine.mounts import VolumeRequest
 from buildkit_py.engine.request import PullPolicy
 from buildkit_py.oci.image import Healthcheck
@@ -156,6 +158,7 @@ class ContainerRequest:
     healthcheck: Healthcheck | None = None
     stop_signal: str = ""
     stop_seconds: float | None = None
+    log: LogBounds = field(default_factory=LogBounds)
     auto_remove: bool = False
     pull: PullPolicy = "missing"
 
@@ -192,6 +195,7 @@ class ContainerSpec:
     stop_seconds: float = 10.0
     volumes: tuple[str, ...] = ()
     anonymous: tuple[str, ...] = ()
+    log: LogBounds = field(default_factory=LogBounds)
     auto_remove: bool = False
 
 
@@ -285,6 +289,7 @@ _KNOWN: dict[str, type] = {
         Healthcheck,
         Interface,
         Limits,
+        LogBounds,
         NetworkUse,
         Overlay,
         Port,

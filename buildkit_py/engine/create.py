@@ -116,6 +116,7 @@ def create(
                 if each.kind == "volume" and each.source not in anonymous
             ),
             anonymous=anonymous,
+            log=request.log,
             auto_remove=request.auto_remove,
         )  # fmt: skip
         undo.pop_all()
@@ -206,7 +207,9 @@ def _write_files(temporary: str, final: str, files: tuple[FileRequest, ...]) -> 
         os.makedirs(os.path.join(temporary, "files"), mode=0o711, exist_ok=True)
         path = os.path.join(temporary, "files", str(number))
         text = each.text
-        with open(path, "xb") as file:
+        # Its mode comes last: until then a secret is nobody's but ours.
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
             file.write(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
         os.chown(path, each.uid, each.gid)
         os.chmod(path, each.mode)

@@ -49,7 +49,7 @@ def inspect(known: Known) -> dict[str, Any]:
             "ShmSize": container.shm_bytes,
             "ExtraHosts": [f"{name}:{address}" for name, address in spec.hosts],
             "Sysctls": dict(container.sysctls),
-            "LogConfig": {"Type": "json-file", "Config": {}},
+            "LogConfig": {"Type": spec.log.driver, "Config": dict(spec.log.options)},
             "Tmpfs": {m.target: "" for m in container.mounts if isinstance(m, Tmpfs)},
         },
         "Mounts": [_mount(known, m) for m in container.mounts if isinstance(m, Bind)],

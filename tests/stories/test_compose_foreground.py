@@ -64,6 +64,7 @@ def test_lines_have_their_containers_names_in_front(anyone: Person) -> None:
         done = app("up")
 
         lines = done.stdout.splitlines()
+        assert lines.pop(0) == "Attaching to a-1, longer-1"
         assert sorted(lines) == [
             "a-1       | one",
             "a-1 exited with code 0",
@@ -133,18 +134,13 @@ def test_what_already_runs_is_joined_without_its_old_lines(anyone: Person) -> No
         app.write(lasting(TEXT).replace("STAYS", STAYS))
 
         process = app.start("up")
-        assert eventually(lambda: len(_listeners(app)) > 0)
-        app.engine("exec", "app-web-1", "sh", "-c", "echo later >/proc/1/fd/1")
         assert process.stdout is not None
+        assert process.stdout.readline() == b"Attaching to db-1, web-1\n"
+        app.engine("exec", "app-web-1", "sh", "-c", "echo later >/proc/1/fd/1")
         assert process.stdout.readline() == b"web-1  | later\n"
         os.kill(process.pid, signal.SIGINT)
         finish(process)
         assert process.returncode == 0
-
-
-def _listeners(app: Composer) -> str:
-    """Return something as soon as `up` may be listening: it has nothing else to show."""
-    return app("ps", "-q").stdout
 
 
 @pytest.mark.parametrize(
@@ -204,6 +200,13 @@ def test_logs_of_several_containers_by_time(anyone: Person) -> None:
 
         lines = app("logs").stdout.splitlines()
         assert lines == ["a-1  | a1", "b-1  | b1", "a-1  | a2", "b-1  | b2"]
+        app.write("services: {a: {image: busybox, command: [sh, -c, 'echo o; echo e >&2']}}\n")
+        done = app("up", "--remove-orphans")
+        assert "a-1  | o" in done.stdout.splitlines()
+        assert "a-1  | e" in done.stderr.splitlines()
+        assert (app("logs").stdout, app("logs").stderr) == ("a-1  | o\n", "a-1  | e\n")
+        app.write(text)
+        app("up", "--remove-orphans")
         assert app("logs", "--tail", "1", "--no-log-prefix").stdout.splitlines() == ["a2", "b2"]
         stamped = app("logs", "-t", "--no-log-prefix", "b").stdout.splitlines()
         times = [line.split()[0] for line in stamped]

@@ -165,6 +165,7 @@ class Member:
         if self._log is None:
             self._log = Log(
                 os.path.join(self.directory, "log.json"),
+                bounds=self.spec.log,
                 grown=self.grown,
                 complain=lambda text: self.home.tell("error", self.spec, text=text),
             )

@@ -7,13 +7,16 @@ container up: readers follow the file and are only told that it grew.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from buildkit_py.engine.clock import now
+from buildkit_py.engine.log_bounds import LogBounds
+from buildkit_py.engine.logs import turned_over
 from buildkit_py.engine.supervisor.loop import Loop
 
 MOST_LINE_BYTES = 16 << 10
@@ -21,34 +24,38 @@ _CHUNK = 1 << 16
 
 
 class Log:
-    """The log of a container, open for appending.
+    """The log of a container, open for appending. It is turned over when a file is full.
 
+    bounds: how large it may become; a line more than that where one alone is larger
     grown: called after something was written; complain: called once when nothing more can be
     """
 
     def __init__(
-        self, path: str, *, grown: Callable[[], None], complain: Callable[[str], None]
+        self,
+        path: str,
+        *,
+        grown: Callable[[], None],
+        complain: Callable[[str], None],
+        bounds: LogBounds | None = None,
     ) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o640)
+        self._path = path
+        self._bounds = bounds or LogBounds()
+        self._numbers = turned_over(os.path.dirname(path))
+        self._fd = -1
+        self._size = 0
         self._grown = grown
         self._complain = complain
         self._failed = False
+        self._open()
 
     def write(self, stream: str, lines: list[tuple[bytes, str]]) -> None:
         """Append lines, each with its time. A full disk loses lines; it stops no container."""
-        rows = [
-            json.dumps(
-                {"log": line.decode("utf-8", "replace"), "stream": stream, "time": time},
-                ensure_ascii=False,
-                separators=(",", ":"),
-            )
-            for line, time in lines
-        ]
-        data = ("\n".join(rows) + "\n").encode()
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            for data in self._files_of([_row(stream, line, time) for line, time in lines]):
+                while data:
+                    written = os.write(self._fd, data)
+                    self._size += written
+                    data = data[written:]
             self._failed = False
         except OSError as error:
             if not self._failed:
@@ -57,7 +64,53 @@ class Log:
         self._grown()
 
     def close(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(self._path, flags, 0o640)
+        self._size = os.fstat(self._fd).st_size
+
+    def _files_of(self, rows: list[bytes]) -> Iterator[bytes]:
+        """Give rows that fit into the file together, and turn the log over in between."""
+        if self._fd < 0:
+            self._open()  # the last time it could not be
+        batch: list[bytes] = []
+        size = 0
+        for row in rows:
+            if self._size + size and self._size + size + len(row) > self._bounds.bytes:
+                yield b"".join(batch)
+                batch, size = [], 0
+                self._turn_over()
+            batch.append(row)
+            size += len(row)
+        yield b"".join(batch)
+
+    def _turn_over(self) -> None:
+        """Begin a new file; see engine/logs.py for their names. The newest name always stays."""
+        self.close()
+        number = (self._numbers[-1] if self._numbers else 0) + 1
+        os.rename(self._path, f"{self._path}.{number}")
+        self._numbers.append(number)
+        keep = self._bounds.files - 1
+        if not keep:
+            # Its name counts, its lines must go. Whoever reads it has it open.
+            empty = f"{self._path}.new"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(empty, flags, 0o640))
+            os.rename(empty, f"{self._path}.{number}")
+        while len(self._numbers) > max(keep, 1):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._path}.{self._numbers[0]}")
+            del self._numbers[0]
+        self._open()
+
+
+def _row(stream: str, line: bytes, time: str) -> bytes:
+    data = {"log": line.decode("utf-8", "replace"), "stream": stream, "time": time}
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 class Carrier:
