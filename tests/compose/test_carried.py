@@ -58,6 +58,7 @@ def of_service(keys: str) -> list[str]:
         ("logging: {driver: json-file}", []),
         ("logging: {driver: syslog}", ["logging.driver"]),
         ("logging: {driver: json-file, options: {tag: x}}", ["logging.options.tag"]),
+        ("logging: {driver: local, options: {max-size: 10m, max-file: '3'}}", []),
         ("runtime: runsc", ["runtime"]),
         ("devices: ['/dev/fuse:/dev/fuse']", ["devices"]),
         ("ulimits: {nofile: 5}\nsysctls: {a: 1}\nshm_size: 1m\ngroup_add: ['5']", []),

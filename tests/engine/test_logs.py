@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildkit_py.engine import logs
+from buildkit_py.engine.log_bounds import BadLogOption, LogBounds, parse
 from buildkit_py.engine.supervisor.loop import Loop
 from buildkit_py.engine.supervisor.output import MOST_LINE_BYTES, Carrier, Log
 
@@ -80,6 +81,128 @@ def test_a_torn_last_record_waits_for_the_rest_and_a_spoiled_one_is_skipped(tmp_
         yield {"grown": True}
 
     assert [line.text for line in logs.follow(str(tmp_path), nudges())] == ["one\n", "two\n"]
+
+
+def fill(folder: Path, first: int, count: int, bounds: LogBounds, nudge: Any = None) -> None:
+    """Write numbered lines, each with a write of its own."""
+    log = Log(
+        str(folder / "log.json"), grown=lambda: None, complain=lambda text: None, bounds=bounds
+    )
+    for number in range(first, first + count):
+        log.write("stdout", [(b"%d\n" % number, "t")])
+        if nudge is not None:
+            nudge()
+    log.close()
+
+
+def numbers(lines: Iterable[logs.Line]) -> list[int]:
+    return [int(line.text) for line in lines]
+
+
+@pytest.mark.parametrize("files", [1, 2, 5])
+def test_a_log_stays_below_its_bound_and_the_newest_lines_stay(tmp_path: Path, files: int) -> None:
+    fill(tmp_path, 0, 500, LogBounds(400, files))
+    fill(tmp_path, 500, 500, LogBounds(400, files))  # as after another start
+
+    sizes = [each.stat().st_size for each in tmp_path.iterdir()]
+    assert max(sizes) <= 400
+    assert len([size for size in sizes if size]) == files
+    there = numbers(logs.read_log(str(tmp_path)))
+    assert there == list(range(there[0], 1000))
+    assert len(there) > 8 * (files - 1)
+    for tail in (0, 1, 7, 12, len(there), 2000):
+        assert (
+            numbers(logs.read_log(str(tmp_path), tail=tail)) == there[max(len(there) - tail, 0) :]
+        )
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} <= {0o640}
+
+
+def test_one_write_of_many_lines_fills_several_files(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log.json"), grown=lambda: None, complain=lambda text: None,
+              bounds=LogBounds(300, 4))  # fmt: skip
+    log.write("stdout", [(b"%d\n" % number, "t") for number in range(20)])
+    log.close()
+
+    assert max(each.stat().st_size for each in tmp_path.iterdir()) <= 300
+    assert numbers(logs.read_log(str(tmp_path)))[-1] == 19
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_a_follower_that_keeps_up_loses_nothing_when_the_log_is_turned_over(
+    tmp_path: Path, files: int
+) -> None:
+    bounds = LogBounds(200, files)
+    fill(tmp_path, 0, 50, bounds)
+    start = logs.log_size(str(tmp_path))
+
+    def nudges() -> Iterator[dict[str, Any]]:
+        for first in range(50, 250, 3):  # three lines fit into a file
+            yield {"grown": True}
+            fill(tmp_path, first, 3, bounds)
+
+    assert numbers(logs.follow(str(tmp_path), nudges(), start=start)) == list(range(50, 251))
+    assert logs.log_size(str(tmp_path)) > start
+
+
+def test_a_follower_that_was_left_behind_goes_on_with_the_oldest_line(tmp_path: Path) -> None:
+    fill(tmp_path, 0, 10, LogBounds(200, 2))
+    start = logs.log_size(str(tmp_path))
+    fill(tmp_path, 10, 500, LogBounds(200, 2))
+
+    found = numbers(logs.follow(str(tmp_path), [], start=start))
+
+    assert found == numbers(logs.read_log(str(tmp_path)))
+    assert found[-1] == 509
+
+
+def test_readers_and_a_writer_at_the_same_time_see_lines_in_order(tmp_path: Path) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        fill(tmp_path, 0, 4000, LogBounds(500, 3))
+        done.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    rounds = 0
+    while not done.is_set() or not rounds:
+        found = numbers(logs.read_log(str(tmp_path), tail=5))
+        assert found == sorted(found)
+        rounds += 1
+    thread.join()
+    assert numbers(logs.read_log(str(tmp_path)))[-1] == 3999
+
+
+@pytest.mark.parametrize(
+    ("driver", "options", "bounds"),
+    [
+        ("", {}, (20 << 20, 5)),
+        ("json-file", {}, (20 << 20, 5)),
+        ("json-file", {"max-size": "10m"}, (10_000_000, 1)),
+        ("local", {"max-size": "10m"}, (10 << 20, 5)),
+        ("json-file", {"max-size": "1.5 KB", "max-file": "3"}, (1500, 3)),
+        ("", {"max-size": "77", "max-file": "2"}, (77, 2)),
+        ("local", {"max-size": "1GiB"}, (1 << 30, 5)),
+    ],
+)
+def test_options_of_drivers_are_read_as_docker_reads_them(
+    driver: str, options: dict[str, str], bounds: tuple[int, int]
+) -> None:
+    read = parse(driver, options)
+    assert (read.bytes, read.files) == bounds
+
+
+@pytest.mark.parametrize(
+    ("driver", "options"),
+    [
+        ("syslog", {}), ("json-file", {"tag": "x"}), ("", {"max-size": "-1"}),
+        ("", {"max-size": "0"}), ("", {"max-size": "many"}), ("", {"max-size": ""}),
+        ("", {"max-size": "."}), ("", {"max-file": "0"}), ("", {"max-file": "two"}),
+    ],
+)  # fmt: skip
+def test_what_no_driver_knows_is_an_error(driver: str, options: dict[str, str]) -> None:
+    with pytest.raises(BadLogOption):
+        parse(driver, options)
 
 
 def test_a_log_that_is_a_link_is_not_written(tmp_path: Path) -> None:

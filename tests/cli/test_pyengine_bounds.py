@@ -1,0 +1,102 @@
+"""What bounds a container that lasts: its log, its memory, its rights. As root and as a user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Engine, eventually, processes_with
+
+
+@pytest.fixture(autouse=True)
+def removed(engine: Engine) -> Iterator[None]:
+    """Remove what a test leaves."""
+    yield
+    ids = engine("ps", "-aq").stdout.split()
+    if ids:
+        engine("rm", "-fv", *ids)
+    assert eventually(lambda: processes_with(str(engine.root)) == [], seconds=5)
+
+
+def resident_kilobytes(pid: int) -> int:
+    rows = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:"))
+
+
+def log_files(engine: Engine, name: str) -> list[Path]:
+    (data,) = json.loads(engine("inspect", name).stdout)
+    path = Path(data["LogPath"])
+    return sorted(path.parent.glob("log.json*"))
+
+
+def test_a_chatty_container_stays_below_its_bound_and_a_follower_loses_nothing(
+    engine: Engine,
+) -> None:
+    folder = engine.folder / "turns"
+    folder.mkdir()
+    folder.chmod(0o777)
+    script = """
+        turn=0; number=0
+        while [ $turn -lt 6 ]; do
+            end=$((number + 400))
+            while [ $number -lt $end ]; do echo line $number; number=$((number + 1)); done
+            turn=$((turn + 1))
+            while [ ! -e /turns/$turn ]; do sleep 0.01; done
+        done
+    """
+    engine(
+        "run", "-d", "--name", "chatty", "--log-driver", "json-file", "--log-opt", "max-size=10k",
+        "--log-opt", "max-file=8", "-v", f"{folder}:/turns", "busybox", "sh", "-c", script,
+    )  # fmt: skip
+    follower = engine.start("logs", "-f", "chatty")
+
+    assert follower.stdout is not None
+    seen = []
+    for line in follower.stdout:
+        seen.append(line.decode())
+        if len(seen) % 400 == 0:
+            (folder / str(len(seen) // 400)).touch()
+
+    assert follower.wait(30) == 0
+    assert seen == [f"line {number}\n" for number in range(2400)]
+    files = log_files(engine, "chatty")
+    assert len(files) == 8
+    assert max(each.stat().st_size for each in files) <= 10_000
+    kept = engine("logs", "chatty").stdout.splitlines(keepends=True)
+    assert 600 < len(kept) < 2400
+    assert kept == seen[-len(kept) :]
+    assert engine("logs", "-n", "300", "chatty").stdout == "".join(seen[-300:])
+    (data,) = json.loads(engine("inspect", "chatty").stdout)
+    config = {"max-size": "10k", "max-file": "8"}
+    assert data["HostConfig"]["LogConfig"] == {"Type": "json-file", "Config": config}
+
+
+def test_the_supervisor_does_not_grow_with_what_its_container_writes(engine: Engine) -> None:
+    script = "read go; yes 'some words to be remembered' | head -n 1000000; echo end; sleep 600"
+    folder = engine.folder / "go"
+    folder.mkdir()
+    folder.chmod(0o777)
+    script = script.replace("read go", "while [ ! -e /go/now ]; do sleep 0.05; done")
+    engine(
+        "run", "-d", "--name", "loud", "--log-driver", "local", "--log-opt", "max-size=1m",
+        "--log-opt", "max-file=2", "-v", f"{folder}:/go", "busybox", "sh", "-c", script,
+    )  # fmt: skip
+    pids = processes_with(str(engine.root))
+    before = {pid: resident_kilobytes(pid) for pid in pids}
+
+    (folder / "now").touch()
+
+    assert eventually(lambda: engine("logs", "-n", "1", "loud").stdout == "end\n", seconds=60)
+    assert sum(each.stat().st_size for each in log_files(engine, "loud")) <= 2 << 20
+    for pid in pids:
+        assert resident_kilobytes(pid) - before[pid] < 4096
+
+
+def test_options_of_logs_are_checked_before_anything_is_made(engine: Engine) -> None:
+    done = engine("create", "--log-opt", "max-size=lots", "busybox", code=1)
+
+    assert "[engine/bad-log-option]" in done.stderr
+    assert engine("ps", "-aq").stdout == ""
