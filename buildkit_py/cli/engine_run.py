@@ -72,6 +72,8 @@ RUN = Command(
         Option("-i --interactive", "flag", "Give it our standard input"),
         Option("-l --label", "list", "Set a label; nothing shows it yet", metavar="NAME=VALUE"),
         Option("-m --memory", "text", "Limit of memory", metavar="SIZE"),
+        Option("--memory-reservation", "text", "Memory that it keeps when there is little",
+               metavar="SIZE"),
         Option("--memory-swap", "text", "Limit of memory and swap together; -1 is none",
                metavar="SIZE"),
         Option("--name", "text", "Name of the container; nothing shows it yet", metavar="NAME"),
@@ -106,7 +108,7 @@ RUN = Command(
 
         "--io-maxbandwidth", "--io-maxiops",
         "--ip6", "--ipc", "--isolation", "--label-file", "--link", "--link-local-ip",
-        "--mac-address", "--memory-reservation",
+        "--mac-address",
         "--memory-swappiness", "--mount", "--net-rate",
         "--on-unhealthy", "--oom-kill-disable", "--oom-score-adj", "-P",
         "--pid", "--privileged", "--publish-all", "--publish-mode", "-q", "--quiet",
@@ -275,6 +277,7 @@ def _limits(values: dict[str, Value]) -> Limits:
     swap = text_of(values, "memory_swap")
     return Limits(
         memory_bytes=size_of(values, "memory"),
+        reservation_bytes=size_of(values, "memory_reservation"),
         swap_bytes=-1 if swap == "-1" else size_of(values, "memory_swap"),
         cpus=_cpus(text_of(values, "cpus")),
         pids=_pids(text_of(values, "pids_limit")),

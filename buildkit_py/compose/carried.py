@@ -144,10 +144,6 @@ def _not_of_service(service: model.Service) -> Iterator[tuple[str, ...]]:
         yield ("ports",)
     if service.pull_policy not in _PULL_POLICIES:
         yield ("pull_policy",)
-    if service.limits.memory_reservation_bytes:
-        yield ("mem_reservation",)
-    if service.limits.memory_swap_bytes:
-        yield ("memswap_limit",)
     for key, use in service.networks.items():
         for name in ("ipv6_address", "mac_address"):
             if getattr(use, name):

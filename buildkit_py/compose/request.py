@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from buildkit_py.oci.image import Healthcheck
     from buildkit_py.oci.platform import Platform
     from buildkit_py.runtime.network.publish import Port
-    from buildkit_py.runtime.spec import Tmpfs
+    from buildkit_py.runtime.spec import Limits, Tmpfs
 
 LABEL = "com.docker.compose."
 
@@ -110,10 +110,8 @@ def request_of(
     Raises ComposeError.
     """
     from buildkit_py.engine.containers import ContainerRequest, NetworkUse
-    from buildkit_py.runtime.spec import Limits
 
     uses = sorted(service.networks.items(), key=lambda item: (-item[1].priority, item[0]))
-    limits = service.limits
     grace = service.stop_grace_period_ns
     others = service.others
     return ContainerRequest(
@@ -151,11 +149,7 @@ def request_of(
         init=bool(service.init),
         cap_add=service.cap_add,
         cap_drop=service.cap_drop,
-        limits=Limits(
-            memory_bytes=limits.memory_bytes or 0,
-            cpus=round(float(limits.cpus or 0), 6),  # read as 32 bits, as compose-go does
-            pids=max(limits.pids or 0, 0),
-        ),
+        limits=_limits(project, service),
         sysctls={str(key): str(value) for key, value in (others.get("sysctls") or {}).items()},
         rlimits=rlimits_of(others.get("ulimits") or {}),
         shm_bytes=int(others.get("shm_size") or 0),
@@ -169,6 +163,26 @@ def request_of(
         log=_log(project, service),
         pull="never",  # what is missing was pulled or built before
     )  # fmt: skip
+
+
+def _limits(project: model.Project, service: model.Service) -> Limits:
+    from buildkit_py.engine.limit_checks import check
+    from buildkit_py.runtime.spec import Limits
+
+    given = service.limits
+    limits = Limits(
+        memory_bytes=given.memory_bytes or 0,
+        swap_bytes=given.memory_swap_bytes or 0,
+        reservation_bytes=given.memory_reservation_bytes or 0,
+        cpus=round(float(given.cpus or 0), 6),  # read as 32 bits, as compose-go does
+        pids=max(given.pids or 0, 0),
+    )
+    try:
+        check(limits)
+    except InputError as error:
+        error.at = project.at("services", service.name)
+        raise
+    return limits
 
 
 def _ports(service: model.Service) -> tuple[Port, ...]:

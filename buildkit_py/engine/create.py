@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from buildkit_py.core.data import replace
 from buildkit_py.core.errors import InputError
-from buildkit_py.engine import containers, volume_records
+from buildkit_py.engine import containers, limit_checks, volume_records
 from buildkit_py.engine.command import argv_of, environment_of
 from buildkit_py.engine.containers import ContainerRequest, ContainerSpec, FileRequest
 from buildkit_py.engine.images import Progress, find_or_pull, now
@@ -71,6 +71,7 @@ def create(
         containers.check_name(request.name)
     if request.auto_remove and request.restart.name != "no":
         raise BadRestart("a container that is removed at its end cannot be restarted")
+    limit_checks.check(request.limits)
     with ExitStack() as stack:
         record, image = find_or_pull(
             store, request.image, platform=request.platform, policy=request.pull,

@@ -43,6 +43,7 @@ def inspect(known: Known) -> dict[str, Any]:
             "Init": container.init,
             "ReadonlyRootfs": container.read_only,
             "Memory": container.limits.memory_bytes,
+            "MemoryReservation": container.limits.reservation_bytes,
             "MemorySwap": container.limits.swap_bytes,
             "NanoCpus": int(container.limits.cpus * 1e9),
             "PidsLimit": container.limits.pids or None,

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
+from buildkit_py.engine import limit_checks
 from buildkit_py.engine.command import argv_of, environment_of
 from buildkit_py.engine.images import Progress, find_or_pull
 from buildkit_py.engine.mounts import VolumeRequest, uncovered
@@ -69,6 +70,7 @@ def run(
     Raises BuildkitError for everything that prevents its start, except a program that cannot be
     executed: that is an Exit with code 126 or 127 and a message, as docker's.
     """
+    limit_checks.check(request.limits)
     with ExitStack() as stack:
         # Taken first, so that a conflict is known before anything is pulled or made.
         ports = publish.bind(request.ports)

@@ -89,10 +89,15 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Resource limits; 0 means none. cpus: 1.5 is one and a half processors."""
+    """Resource limits; 0 means none. cpus: 1.5 is one and a half processors.
+
+    swap_bytes: of memory and swap together, -1 without end
+    reservation_bytes: what it keeps, as far as possible, when memory is short
+    """
 
     memory_bytes: int = 0
     swap_bytes: int = 0
+    reservation_bytes: int = 0
     cpus: float = 0.0
     cpu_shares: int = 0
     cpuset_cpus: str = ""

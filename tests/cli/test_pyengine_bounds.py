@@ -100,3 +100,51 @@ def test_options_of_logs_are_checked_before_anything_is_made(engine: Engine) -> 
 
     assert "[engine/bad-log-option]" in done.stderr
     assert engine("ps", "-aq").stdout == ""
+
+
+def cgroup_of(pid: int, controller: str) -> Path:
+    """Return the directory of a process in a v1 hierarchy, or in the one of cgroup2."""
+    rows = [row.split(":", 2) for row in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    for _, names, path in rows:
+        if controller in names.split(","):
+            return Path(f"/sys/fs/cgroup/{controller}{path}")
+    return Path(f"/sys/fs/cgroup{next(path for _, names, path in rows if not names)}")
+
+
+def test_memory_is_reserved_and_swap_is_limited(engine: Engine) -> None:
+    engine(
+        "run", "-d", "--name", "held", "-m", "64m", "--memory-swap", "80m",
+        "--memory-reservation", "32m", "busybox", "sleep", "600",
+    )  # fmt: skip
+
+    (data,) = json.loads(engine("inspect", "held").stdout)
+    host = data["HostConfig"]
+    sizes = [host[key] >> 20 for key in ("Memory", "MemorySwap", "MemoryReservation")]
+    assert sizes == [64, 80, 32]
+    folder = cgroup_of(data["State"]["Pid"], "memory")
+    if not engine.is_root and not (folder / "memory.low").exists():
+        return  # this machine lets no user limit memory, which is a warning
+    found = {
+        name: int((folder / name).read_text()) >> 20
+        for name in ("memory.soft_limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.low",
+                     "memory.swap.max")
+        if (folder / name).exists()
+    }  # fmt: skip
+    one, two = found.get("memory.soft_limit_in_bytes"), found.get("memory.low")
+    assert 32 in (one, two)
+    assert found.get("memory.memsw.limit_in_bytes", 80) == 80
+    assert found.get("memory.swap.max", 16) == 16
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--memory-swap", "64m"), ("-m", "64m", "--memory-swap", "32m"), ("-m", "1m"),
+        ("-m", "64m", "--memory-reservation", "65m"), ("--memory-reservation", "5m"),
+    ],
+)  # fmt: skip
+def test_limits_that_contradict_themselves_are_errors(
+    engine: Engine, options: tuple[str, ...]
+) -> None:
+    assert "[engine/bad-limit]" in engine("create", *options, "busybox", code=1).stderr
+    assert "[engine/bad-limit]" in engine("run", *options, "busybox", code=125).stderr

@@ -56,6 +56,7 @@ def of_service(keys: str) -> list[str]:
         ("links: ['t']", []),
         ("links: ['t', 't:u']", ["links.1"]),
         ("logging: {driver: json-file}", []),
+        ("mem_limit: 64m\nmem_reservation: 32m\nmemswap_limit: -1", []),
         ("logging: {driver: syslog}", ["logging.driver"]),
         ("logging: {driver: json-file, options: {tag: x}}", ["logging.options.tag"]),
         ("logging: {driver: local, options: {max-size: 10m, max-file: '3'}}", []),

@@ -9,18 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.runtime.kernel.cgroups import v1_settings, v2_settings, weight_of_shares
+from buildkit_py.runtime.kernel.cgroups import (
+    Cgroup,
+    _limit,
+    v1_settings,
+    v2_settings,
+    weight_of_shares,
+)
 from buildkit_py.runtime.spec import Limits
 from tests.rootless import TREE
 from tests.runtime.conftest import Inside, program
 
 
 def test_settings_of_both_worlds() -> None:
-    limits = Limits(memory_bytes=100, cpus=1.5, cpu_shares=1024, cpuset_cpus="0-1", pids=7)
+    limits = Limits(
+        memory_bytes=100, reservation_bytes=50, cpus=1.5, cpu_shares=1024, cpuset_cpus="0-1", pids=7
+    )
 
     assert list(v2_settings(limits)) == [
         ("memory.max", "100"),
         ("memory.swap.max", "100"),
+        ("memory.low", "50"),
         ("cpu.max", "150000 100000"),
         ("cpu.weight", "100"),
         ("cpuset.cpus", "0-1"),
@@ -29,12 +38,33 @@ def test_settings_of_both_worlds() -> None:
     assert v1_settings(limits) == [
         ("memory.limit_in_bytes", "100"),
         ("memory.memsw.limit_in_bytes", "200"),
+        ("memory.soft_limit_in_bytes", "50"),
         ("cpu.cfs_period_us", "100000"),
         ("cpu.cfs_quota_us", "150000"),
         ("cpu.shares", "1024"),
         ("cpuset.cpus", "0-1"),
         ("pids.max", "7"),
     ]
+
+
+def test_a_limit_that_the_kernel_lacks_is_a_warning_where_somebody_asked_for_it(
+    tmp_path: Path,
+) -> None:
+    """Folders stand for cgroups: a file that is missing there is one that a kernel lacks."""
+    asked = Limits(memory_bytes=100, swap_bytes=150, reservation_bytes=50)
+    said = []
+    for limits in (Limits(memory_bytes=100), asked):
+        cgroup = Cgroup()
+        for file, _ in (*v2_settings(limits), *v1_settings(limits)):
+            if file not in ("memory.max", "memory.limit_in_bytes"):
+                _limit(cgroup, limits, str(tmp_path / file), "1")
+        said.append(cgroup.warnings)
+
+    swap = "swap cannot be limited: the kernel does not count it"
+    reserved = "memory cannot be reserved: the kernel lacks it"
+    assert said == [[], [swap, reserved, swap, reserved]]
+    with pytest.raises(FileNotFoundError):
+        _limit(Cgroup(), asked, str(tmp_path / "memory.max"), "1")
 
 
 @pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 100), (262144, 10000)])

@@ -25,6 +25,7 @@ from buildkit_py.runtime.spec import Limits
 BASE = "buildkit-py"
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 _PERIOD_US = 100_000
+_RESERVATIONS = ("memory.low", "memory.soft_limit_in_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +336,7 @@ class Owner:
                 cgroup.memory = path
             for file, text in v2_settings(limits):
                 if file.partition(".")[0] in layout.controllers:
-                    _set(f"{path}/{file}", text)
+                    _limit(cgroup, limits, f"{path}/{file}", text)
             cgroup.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         v1 = dict(layout.v1)
         settings = v1_settings(limits)
@@ -359,7 +360,7 @@ class Owner:
                 cgroup.memory = path
             for file, text in settings:
                 if file.partition(".")[0] == controller:
-                    _set(f"{path}/{file}", text)
+                    _limit(cgroup, limits, f"{path}/{file}", text)
             cgroup.join.append(os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC))
 
     def close(self) -> None:
@@ -382,13 +383,18 @@ def _hand_down(path: str, controllers: frozenset[str]) -> None:
             _write(f"{path}/cgroup.subtree_control", f"+{name}")
 
 
-def _set(path: str, text: str) -> None:
+def _limit(cgroup: Cgroup, limits: Limits, path: str, text: str) -> None:
     """Write a limit; a kernel without the file (swap accounting, say) cannot have it."""
+    file = os.path.basename(path)
     try:
         _write(path, text)
     except FileNotFoundError:
-        if "swap" not in path and "memsw" not in path:
+        if file in _RESERVATIONS:
+            cgroup.warnings.append("memory cannot be reserved: the kernel lacks it")
+        elif "swap" not in file and "memsw" not in file:
             raise
+        elif limits.swap_bytes:
+            cgroup.warnings.append("swap cannot be limited: the kernel does not count it")
     except OSError as error:
         raise KernelError("write", f"{path} = {text}", error.errno or 0) from None
 
@@ -406,7 +412,7 @@ def _inherit_cpuset(parent: str, *names: str) -> None:
 def _wanted(limits: Limits) -> dict[str, str]:
     """Return controller -> words for people, of the limits that were asked for."""
     wanted: dict[str, str] = {}
-    if limits.memory_bytes or limits.swap_bytes:
+    if limits.memory_bytes or limits.swap_bytes or limits.reservation_bytes:
         wanted["memory"] = "memory"
     if limits.cpus or limits.cpu_shares:
         wanted["cpu"] = "processor time"
@@ -429,6 +435,8 @@ def v2_settings(limits: Limits) -> Iterator[tuple[str, str]]:
             )
         else:
             yield "memory.swap.max", "max"
+    if limits.reservation_bytes:
+        yield "memory.low", str(limits.reservation_bytes)
     if limits.cpus:
         yield "cpu.max", f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}"
     if limits.cpu_shares:
@@ -446,6 +454,8 @@ def v1_settings(limits: Limits) -> list[tuple[str, str]]:
         rows.append(("memory.limit_in_bytes", str(limits.memory_bytes)))
         swap = limits.swap_bytes or 2 * limits.memory_bytes
         rows.append(("memory.memsw.limit_in_bytes", str(swap)))
+    if limits.reservation_bytes:
+        rows.append(("memory.soft_limit_in_bytes", str(limits.reservation_bytes)))
     if limits.cpus:
         rows.append(("cpu.cfs_period_us", str(_PERIOD_US)))
         rows.append(("cpu.cfs_quota_us", str(round(limits.cpus * _PERIOD_US))))
