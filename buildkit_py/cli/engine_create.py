@@ -80,6 +80,7 @@ def lasting_request(values: dict[str, Value], arguments: Sequence[str]) -> Conta
     """Return the request of a command line for a container that lasts."""
     from buildkit_py.engine.containers import ContainerRequest, NetworkUse
     from buildkit_py.engine.log_bounds import parse as parse_log
+    from buildkit_py.engine.security_options import no_new_privileges
 
     short = make_request({**values, "network": "default"}, arguments)
     mode = text_of(values, "network") or "default"
@@ -116,6 +117,7 @@ def lasting_request(values: dict[str, Value], arguments: Sequence[str]) -> Conta
         user=short.user,
         groups=tuple(texts_of(values, "group_add")),
         hostname=short.hostname,
+        domainname=text_of(values, "domainname"),
         hosts=short.hosts,
         network_mode="host" if mode == "host" else "none" if mode == "none" else "networks",
         networks=(NetworkUse(mode, aliases, text_of(values, "ip")),) if named else (),
@@ -124,6 +126,7 @@ def lasting_request(values: dict[str, Value], arguments: Sequence[str]) -> Conta
         init=bool(values["init"]),
         cap_add=tuple(texts_of(values, "cap_add")),
         cap_drop=tuple(texts_of(values, "cap_drop")),
+        no_new_privileges=no_new_privileges(texts_of(values, "security_opt")),
         sysctls=dict(_pair(text, "--sysctl") for text in texts_of(values, "sysctl")),
         limits=short.limits,
         rlimits=short.rlimits,

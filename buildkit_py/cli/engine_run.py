@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LASTING = (
     Option("--cap-add", "list", "Add a capability, or ALL", metavar="NAME"),
     Option("--cap-drop", "list", "Take a capability away, or ALL", metavar="NAME"),
+    Option("--domainname", "text", "NIS domain name", metavar="NAME"),
     Option("--group-add", "list", "Add a group", metavar="NAME|GID"),
     Option("--health-cmd", "text", "Check the health with a shell command", metavar="COMMAND"),
     Option("--health-interval", "text", "Time between checks (30s)", metavar="DURATION"),
@@ -47,6 +48,7 @@ LASTING = (
     Option("--no-healthcheck", "flag", "Leave the image's health check away"),
     Option("--restart", "text", "no, always, unless-stopped or on-failure[:MOST]",
            metavar="POLICY"),
+    Option("--security-opt", "list", "no-new-privileges", metavar="OPTION"),
     Option("--stop-signal", "text", "Signal that stops it", metavar="NAME"),
     Option("--stop-timeout", "text", "Seconds before it is killed (10)", metavar="SECONDS"),
     Option("--sysctl", "list", "Set a kernel parameter of its own", metavar="NAME=VALUE"),
@@ -104,7 +106,7 @@ RUN = Command(
         "--cpu-shares", "--cpuset-cpus", "--cpuset-mems", "--detach-keys",
         "--device", "--device-cgroup-rule", "--device-read-bps", "--device-read-iops",
         "--device-write-bps", "--device-write-iops", "--disable-content-trust", "--dns",
-        "--dns-option", "--dns-search", "--domainname", "--expose", "--gpus",
+        "--dns-option", "--dns-search", "--expose", "--gpus",
 
         "--io-maxbandwidth", "--io-maxiops",
         "--ip6", "--ipc", "--isolation", "--label-file", "--link", "--link-local-ip",
@@ -112,7 +114,7 @@ RUN = Command(
         "--memory-swappiness", "--mount", "--net-rate",
         "--on-unhealthy", "--oom-kill-disable", "--oom-score-adj", "-P",
         "--pid", "--privileged", "--publish-all", "--publish-mode", "-q", "--quiet",
-        "--runtime", "--security-opt", "--sig-proxy",
+        "--runtime", "--sig-proxy",
         "--storage-opt", "--userns", "--uts", "--volume-driver", "--volumes-from",
     ),
 )  # fmt: skip

@@ -22,7 +22,6 @@ _IGNORED_OF_DEPLOY = (
     "endpoint_mode", "labels", "placement", "resources", "rollback_config", "update_config",
 )  # fmt: skip
 _BUILD = ("extra_hosts", "network", "no_cache", "pull", "shm_size", "ulimits")
-_SECURITY: tuple[str, ...] = ()
 _PULL_POLICIES = (None, "missing", "if_not_present", "always", "never", "build")
 
 
@@ -116,6 +115,8 @@ def _named(others: Mapping[str, object]) -> list[str]:
 
 def _not_of_service(service: model.Service) -> Iterator[tuple[str, ...]]:
     """Give the paths of keys of a service that are not carried out."""
+    from buildkit_py.engine.security_options import is_known
+
     for key in _named(service.others):
         value = service.others[key]
         if key == "deploy":
@@ -126,9 +127,7 @@ def _not_of_service(service: model.Service) -> Iterator[tuple[str, ...]]:
             yield from _not_of_logging(value)
         elif key == "security_opt":
             yield from (
-                ("security_opt", str(at))
-                for at, option in enumerate(value)
-                if option.replace("=", ":") not in _SECURITY
+                ("security_opt", str(at)) for at, option in enumerate(value) if not is_known(option)
             )
         elif key not in _OF_OTHERS:
             yield (key,)
@@ -136,8 +135,6 @@ def _not_of_service(service: model.Service) -> Iterator[tuple[str, ...]]:
         yield from _not_of_build(service.build)
     if service.privileged:
         yield ("privileged",)
-    if service.domainname:
-        yield ("domainname",)
     if service.network_mode not in (None, "host", "none"):
         yield ("network_mode",)
     if service.network_mode and service.ports:

@@ -110,6 +110,7 @@ def request_of(
     Raises ComposeError.
     """
     from buildkit_py.engine.containers import ContainerRequest, NetworkUse
+    from buildkit_py.engine.security_options import no_new_privileges
 
     uses = sorted(service.networks.items(), key=lambda item: (-item[1].priority, item[0]))
     grace = service.stop_grace_period_ns
@@ -131,6 +132,7 @@ def request_of(
         workdir=service.working_dir or "",
         user=service.user or "",
         hostname=service.hostname or "",
+        domainname=service.domainname or "",
         hosts=tuple(_host(project, service, at) for at in range(len(service.extra_hosts))),
         network_mode=(
             "host" if service.network_mode == "host"
@@ -149,6 +151,7 @@ def request_of(
         init=bool(service.init),
         cap_add=service.cap_add,
         cap_drop=service.cap_drop,
+        no_new_privileges=no_new_privileges(others.get("security_opt") or ()),
         limits=_limits(project, service),
         sysctls={str(key): str(value) for key, value in (others.get("sysctls") or {}).items()},
         rlimits=rlimits_of(others.get("ulimits") or {}),

@@ -140,6 +140,7 @@ class ContainerRequest:
     user: str = ""
     groups: tuple[str, ...] = ()
     hostname: str = ""
+    domainname: str = ""
     hosts: tuple[tuple[str, str], ...] = ()
     network_mode: Literal["networks", "host", "none"] = "networks"
     networks: tuple[NetworkUse, ...] = ()
@@ -148,6 +149,7 @@ class ContainerRequest:
     init: bool = False
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = False
     sysctls: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)

@@ -310,6 +310,8 @@ def _container(
         cwd=cwd,
         account=account,
         hostname=hostname,
+        domainname=request.domainname,
+        no_new_privileges=request.no_new_privileges,
         network="host" if on_host else "private",
         mounts=tuple(mounts),
         limits=request.limits,

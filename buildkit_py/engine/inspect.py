@@ -41,6 +41,7 @@ def inspect(known: Known) -> dict[str, Any]:
             "RestartPolicy": {"Name": spec.restart.name, "MaximumRetryCount": spec.restart.most},
             "AutoRemove": spec.auto_remove,
             "Init": container.init,
+            "SecurityOpt": ["no-new-privileges"] if container.no_new_privileges else None,
             "ReadonlyRootfs": container.read_only,
             "Memory": container.limits.memory_bytes,
             "MemoryReservation": container.limits.reservation_bytes,
@@ -56,6 +57,7 @@ def inspect(known: Known) -> dict[str, Any]:
         "Mounts": [_mount(known, m) for m in container.mounts if isinstance(m, Bind)],
         "Config": {
             "Hostname": container.hostname,
+            "Domainname": container.domainname,
             "User": f"{container.account.uid}:{container.account.gid}",
             "Tty": container.terminal,
             "OpenStdin": spec.stdin_open,

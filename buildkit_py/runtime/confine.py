@@ -124,6 +124,17 @@ class LoadFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class GainNothing:
+    """PR_SET_NO_NEW_PRIVS: a set-user-ID program gives its caller nothing; prctl(2)."""
+
+    def describe(self) -> str:
+        return "no new privileges"
+
+    def run(self, work: Workspace) -> None:
+        processes.set_no_new_privileges()
+
+
+@dataclass(frozen=True, slots=True)
 class BecomeAccount:
     """Set the ids and keep only some capabilities.
 

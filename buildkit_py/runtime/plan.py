@@ -84,7 +84,8 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     """
     if not container.args:
         raise InputError("there is no program to run", code="runtime/no-program")
-    for text in (*container.args, *container.env, container.cwd, container.hostname):
+    names = (container.hostname, container.domainname)
+    for text in (*container.args, *container.env, container.cwd, *names):
         if "\0" in text:
             raise InputError(f"`{text}` holds a zero byte", code="runtime/zero-byte")
     private = container.network == "private"
@@ -110,6 +111,8 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
         before.append(setup.MaskPaths(MASKED_PROC, MASKED_SYS + host.masked_sys))
         before.append(setup.ReadOnlyPaths(READ_ONLY_PROC))
     before.append(setup.SetHostname(container.hostname))
+    if container.domainname:
+        before.append(setup.SetDomainname(container.domainname))
     before.append(setup.PivotRoot(container.read_only))
     after: list[setup.SetupOp] = []
     after.append(confine.SetUmask(container.umask))
@@ -148,6 +151,8 @@ def confinement(container: Container, host: Host, account: Account) -> list[setu
     operations.append(
         confine.BecomeAccount(account.uid, account.gid, account.groups, keep, host.set_groups)
     )
+    if container.no_new_privileges:
+        operations.append(confine.GainNothing())
     return operations
 
 

@@ -28,7 +28,7 @@ from buildkit_py.runtime.kernel.mounts import (
     MOUNT_ATTR_RDONLY,
 )
 from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
-from buildkit_py.runtime.kernel.processes import sethostname
+from buildkit_py.runtime.kernel.processes import setdomainname, sethostname
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.stubs import Stub, open_place
 
@@ -489,6 +489,17 @@ class SetHostname:
 
     def run(self, work: Workspace) -> None:
         sethostname(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SetDomainname:
+    name: str
+
+    def describe(self) -> str:
+        return f"setdomainname `{self.name}`"
+
+    def run(self, work: Workspace) -> None:
+        setdomainname(self.name)
 
 
 @dataclass(frozen=True, slots=True)

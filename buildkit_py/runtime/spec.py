@@ -119,6 +119,7 @@ class Container:
     terminal_size: rows and columns that the terminal has from the start
     stubs: mount points that had to be made are removed from the upper directory afterwards
     init: process 1 is ours: it reaps orphans and hands signals on to the program
+    no_new_privileges: no program gains rights by being executed, set-user-ID ones included
     capabilities: names without `CAP_`; None is docker's set
     """
 
@@ -129,6 +130,7 @@ class Container:
     make_cwd: bool = False
     account: Account = Account()
     hostname: str = "buildkitsandbox"
+    domainname: str = ""
     network: Literal["private", "host"] = "private"
     interface: Interface | None = None
     further_interfaces: tuple[Interface, ...] = ()
@@ -146,4 +148,5 @@ class Container:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     stubs: bool = True
     init: bool = False
+    no_new_privileges: bool = False
     capabilities: frozenset[str] | None = None

@@ -148,3 +148,47 @@ def test_limits_that_contradict_themselves_are_errors(
 ) -> None:
     assert "[engine/bad-limit]" in engine("create", *options, "busybox", code=1).stderr
     assert "[engine/bad-limit]" in engine("run", *options, "busybox", code=125).stderr
+
+
+def test_no_program_gains_rights_and_the_domain_has_a_name(engine: Engine) -> None:
+    engine(
+        "run", "-d", "--name", "meek", "-h", "box", "--domainname", "shop.test", "-u", "1000",
+        "--security-opt", "no-new-privileges:true", "--health-cmd",
+        "grep NoNewPrivs /proc/self/status >/tmp/health", "--health-interval", "100ms", "busybox",
+        "sh", "-c", "grep NoNewPrivs /proc/self/status; sleep 600",
+    )  # fmt: skip
+
+    assert _wrote(engine, "meek", "NoNewPrivs:\t1\n")
+    own = engine("exec", "meek", "grep", "NoNewPrivs", "/proc/self/status").stdout
+    assert own == "NoNewPrivs:\t1\n"
+    health = ("exec", "meek", "cat", "/tmp/health")
+    assert eventually(lambda: engine(*health, code=None).stdout == own)
+    names = engine("exec", "meek", "cat", "/proc/sys/kernel/domainname", "/etc/hosts").stdout
+    assert names.startswith("shop.test\n")
+    assert names.endswith("\tbox.shop.test box\n")
+    (data,) = json.loads(engine("inspect", "meek").stdout)
+    assert data["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+    assert data["Config"]["Domainname"] == "shop.test"
+
+
+def test_a_set_user_id_program_gains_rights_only_where_it_may(engine: Engine) -> None:
+    """busybox gives rights up at once where it needs none; its `su` says whether it has them."""
+    script = "cp /bin/busybox /tmp/su && chmod 4755 /tmp/su; echo ready; sleep 600"
+    said = {}
+    for name, options in (("bold", ()), ("meek", ("--security-opt", "no-new-privileges"))):
+        engine("run", "-d", "--name", name, *options, "busybox", "sh", "-c", script)
+        assert _wrote(engine, name, "ready\n")
+        done = engine("exec", "-u", "1000", name, "/tmp/su", "root", "-c", "true", code=None)
+        said[name] = "must be suid" in done.stderr
+
+    assert said == {"bold": False, "meek": True}
+
+
+def _wrote(engine: Engine, name: str, text: str) -> bool:
+    return eventually(lambda: engine("logs", name).stdout == text)
+
+
+def test_security_options_that_are_not_there_are_errors(engine: Engine) -> None:
+    done = engine("create", "--security-opt", "seccomp=x.json", "busybox", code=1)
+
+    assert "[engine/bad-security-option]" in done.stderr

@@ -34,7 +34,8 @@ def of_service(keys: str) -> list[str]:
     ("keys", "refused"),
     [
         ("privileged: true", ["privileged"]),
-        ("domainname: x.org", ["domainname"]),
+        ("domainname: x.org\nsecurity_opt: ['no-new-privileges:true']", []),
+        ("security_opt: ['no-new-privileges', 'seccomp:x.json']", ["security_opt.1"]),
         ("network_mode: service:t", ["network_mode"]),
         ("network_mode: host", []),
         ("network_mode: host\nports: ['80:80']", ["ports"]),

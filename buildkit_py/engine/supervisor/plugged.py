@@ -130,7 +130,9 @@ class Plugged:
             text = resolve.inner_resolv_conf(home.resolver, NAMESERVER)
         files["/etc/resolv.conf"] = text
         lines = resolve.hosts(add=spec.hosts, host_address=home.switch.host_address)
-        own = "".join(f"{interface.address}\t{hostname}\n" for _, interface in self._interfaces)
+        domain = spec.container.domainname
+        own_name = f"{hostname}.{domain} {hostname}" if domain else hostname
+        own = "".join(f"{interface.address}\t{own_name}\n" for _, interface in self._interfaces)
         files["/etc/hosts"] = lines + own
         return files
 

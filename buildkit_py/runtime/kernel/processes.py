@@ -59,6 +59,8 @@ _setresuid = Call("setresuid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _setresgid = Call("setresgid", ctypes.c_uint, ctypes.c_uint, ctypes.c_uint)
 _sethostname = libc.sethostname
 _sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
+_setdomainname = libc.setdomainname
+_setdomainname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
 
 
 def clone3(flags: int, *, cgroup_fd: int = -1) -> tuple[int, int]:
@@ -168,6 +170,13 @@ def sethostname(name: str) -> None:
     data = os.fsencode(name)
     if _sethostname(data, len(data)) < 0:
         raise KernelError("sethostname", name, ctypes.get_errno())
+
+
+def setdomainname(name: str) -> None:
+    """Set the NIS domain name, which docker's `--domainname` is."""
+    data = os.fsencode(name)
+    if _setdomainname(data, len(data)) < 0:
+        raise KernelError("setdomainname", name, ctypes.get_errno())
 
 
 def reset_signals() -> None:
