@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from tests.stories.compose import Composer, project
 from tests.stories.conftest import Person
 from tests.stories.residue import eventually, watching
+from tests.stories.test_compose_up import supervisor_of
 
 pytestmark = [pytest.mark.kernel("overlay"), pytest.mark.root]
 
@@ -28,6 +30,7 @@ services:
     init: true
     command: sleep 1000
 """
+_CONNECTED = ("ESTABLISHED", "CLOSE_WAIT")
 HERE, CLIENT = "198.51.100.1", "198.51.100.2"
 
 
@@ -56,7 +59,8 @@ def elsewhere() -> Iterator[str]:
 
 def _peer(text: str) -> str:
     """Return whom the container has a connection with, "" when it said nothing."""
-    rows = [line.split() for line in text.splitlines() if "ESTABLISHED" in line]
+    # A client whose input has ended has closed its half: both states are of a connection.
+    rows = [line.split() for line in text.splitlines() if line.rstrip().endswith(_CONNECTED)]
     return rows[0][4].rpartition(":")[0].removeprefix("::ffff:") if rows else ""
 
 
@@ -129,3 +133,19 @@ def test_a_taken_port_is_told_and_nothing_stays(person: Person) -> None:
             assert failed.code != 0
             assert f"Bind for 127.0.0.1:{port} failed: port is already allocated" in failed.stderr
             assert app.states()["web-1"] == "created"
+
+
+def test_many_ports_and_a_killed_supervisor_leave_nothing(person: Person) -> None:
+    ports = ", ".join(f'"{number}"' for number in range(7000, 7020))
+    text = TEXT.replace('"%PORTS%"', ports)
+    with watching() as watch, elsewhere() as client, project(person, text) as app:
+        app("up", "-d")
+        assert len(app.inspect("web-1")["NetworkSettings"]["Ports"]) == 20
+        supervisor = supervisor_of(app, "web-1")
+        os.kill(supervisor, signal.SIGKILL)
+        assert eventually(lambda: "running" not in app.states().values())
+        app("up", "-d")
+        assert app.states()["web-1"] == "running"
+        app("down")
+        assert client
+    watch.check()

@@ -9,6 +9,7 @@ import socket
 from contextlib import ExitStack
 
 from buildkit_py.core.data import replace
+from buildkit_py.core.errors import HostError
 from buildkit_py.engine import network_records
 from buildkit_py.engine.containers import ContainerSpec, Endpoint, NetworkUse, PublishedPort
 from buildkit_py.runtime.network import publish, resolve, subnets
@@ -105,7 +106,6 @@ class Plugged:
                 self._interfaces.append((use, interface))
             # Without a way out nothing is published, as with docker.
             if out:
-                undo.pop_all()
                 target = next(i.address for use, i in self._interfaces if use.name == out[0])
                 for each in bound:
                     number = self._home.proxy.carry(each, target)
@@ -115,6 +115,7 @@ class Plugged:
                         host_ip=each.port.host_ip, host_port=each.host_port,
                         protocol=each.port.protocol,
                     )  # fmt: skip
+                undo.pop_all()
 
     def _files(self) -> dict[str, str]:
         spec, home = self._spec, self._home
@@ -156,9 +157,12 @@ class Plugged:
         self._home.names.forget(self)
 
     def release(self) -> None:
-        """Give addresses and ports back."""
+        """Give addresses and ports back. What the kernel refuses keeps nothing else from it."""
         for _, number in self._ports:
-            self._home.switch.unpublish(number)
+            try:
+                self._home.switch.unpublish(number)
+            except HostError as error:
+                self._home.tell("warning", self._spec, text=error.message)
             self._home.proxy.stop(number)
         self._ports = []
         for use, interface in self._interfaces:

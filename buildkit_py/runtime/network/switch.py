@@ -221,7 +221,9 @@ class Switch:
         if not isinstance(nat, Nat) or ":" in host_ip or host_ip.startswith("127."):
             return
         used = {each.outer.inner_port for each in self._published.values()}
-        inner = next(n for n in range(_FIRST_INNER_PORT, 1 << 16) if n not in used)
+        inner = next((n for n in range(_FIRST_INNER_PORT, 1 << 16) if n not in used), 0)
+        if not inner:
+            return  # tens of thousands of ports: the proxy serves this one
         any_address = host_ip in ("", "0.0.0.0")
         outer = Translation(
             "" if any_address else host_ip, host_port, _PROTOCOLS[protocol], inner
