@@ -157,9 +157,6 @@ def _not_of_service(service: model.Service) -> Iterator[tuple[str, ...]]:
     for at, port in enumerate(service.ports):
         if port.protocol not in ("tcp", "udp"):
             yield ("ports", str(at), "protocol")
-    for at, host in enumerate(service.extra_hosts):
-        if host.endswith("host-gateway"):
-            yield ("extra_hosts", str(at))
 
 
 def _is_name(link: str) -> bool:

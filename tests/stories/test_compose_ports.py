@@ -149,3 +149,20 @@ def test_many_ports_and_a_killed_supervisor_leave_nothing(person: Person) -> Non
         app("down")
         assert client
     watch.check()
+
+
+def test_a_container_reaches_a_service_of_this_host(person: Person) -> None:
+    text = (
+        "services:\n  a:\n    image: busybox\n    init: true\n    command: sleep 1000\n"
+        "    extra_hosts: ['host.docker.internal:host-gateway']\n"
+    )
+    with socket.create_server(("0.0.0.0", 0)) as server, project(person, text) as app:
+        app("up", "-d")
+        port = server.getsockname()[1]
+        process = app.start("exec", "-T", "a", "nc", "host.docker.internal", str(port))
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"from the host\n")
+        out, _ = process.communicate(timeout=30)
+
+        assert out == b"from the host\n"
