@@ -18,6 +18,7 @@ removed. All methods may be called from several threads.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import threading
@@ -401,7 +402,10 @@ class Group:
         if connection is None:
             raise containers.NotRunning(id)
         with connection:
-            rows: list[dict[str, Any]] = connection.ask("processes", id=id)["rows"]
+            connection.send("processes", id=id)
+            _, (fd,) = connection.receive()
+            with open(fd, encoding="utf-8") as file:
+                rows: list[dict[str, Any]] = json.load(file)
             return rows
 
     def until(

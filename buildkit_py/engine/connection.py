@@ -21,7 +21,7 @@ from typing import Any
 
 from buildkit_py.core.digest import sha256
 from buildkit_py.core.dirs import ensure_private
-from buildkit_py.core.errors import Bug, BuildkitError, HostError
+from buildkit_py.core.errors import Bug, BuildkitError, HostError, InputError
 from buildkit_py.core.files import Lock
 from buildkit_py.engine import errors_over_sockets
 
@@ -48,6 +48,10 @@ def lock_of(place: str) -> Lock:
     return Lock(os.path.join(os.path.dirname(place), "lock"))
 
 
+class RequestTooLarge(InputError):
+    code = "engine/request-too-large"
+
+
 class Connection:
     """A connection to a supervisor; for one request at a time."""
 
@@ -68,6 +72,11 @@ class Connection:
 
     def send(self, do: str, fds: tuple[int, ...] = (), **values: Any) -> None:
         data = json.dumps({"do": do, **values}).encode()
+        if len(data) > MOST_BYTES:
+            raise RequestTooLarge(
+                f"the request `{do}` has {len(data)} bytes, and {MOST_BYTES} are the most",
+                hint="are there arguments or variables that could be in a file?",
+            )
         try:
             if fds:
                 socket.send_fds(self._socket, [data], list(fds))

@@ -6,6 +6,8 @@ import os
 from typing import Any
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_MOST_WORDS = 4096
+"""Bytes of a command line that are told; a program can make its own megabytes long."""
 
 
 def processes_of(first: int) -> list[dict[str, Any]]:
@@ -35,7 +37,7 @@ def _row(pid: str) -> dict[str, Any]:
         head, _, tail = file.read().rpartition(b")")
     fields = tail.split()
     with open(f"/proc/{pid}/cmdline", "rb") as file:
-        words = file.read().rstrip(b"\0").replace(b"\0", b" ")
+        words = file.read(_MOST_WORDS).rstrip(b"\0").replace(b"\0", b" ")
     return {
         "pid": int(pid),
         "ppid": int(fields[1]),

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from buildkit_py.core.errors import Bug, BuildkitError, InputError
+from buildkit_py.core.errors import Bug, BuildkitError, HostError, InputError
 from buildkit_py.engine import errors_over_sockets
 from buildkit_py.engine.containers import NotRunning, State
 from buildkit_py.engine.processes import processes_of
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 1 << 17
 _CREDENTIALS = struct.Struct("3i")
+
+
+class Refused(HostError):
+    code = "engine/refused"
 
 
 class Client:
@@ -58,13 +62,15 @@ class Client:
             self.close()
             return
         try:
-            request = json.loads(data)
+            request = _read(data)
             handler = _HANDLERS.get(str(request.get("do")))
             if handler is None:
                 raise Bug(f"the supervisor does not know the request {request.get('do')!r:.40}")
             handler(self, request, fds)
         except BuildkitError as error:
             self.fail(error)
+        except OSError as error:  # no descriptor, no process, no room: of one request only
+            self.fail(Refused(f"the system refused a request: {error}"))
         finally:
             for fd in fds:
                 os.close(fd)
@@ -202,11 +208,16 @@ class Client:
             self.subject.kill(number)
 
     def processes(self, request: dict[str, Any], fds: list[int]) -> None:
-        """Tell the processes of a container."""
+        """Tell the processes of a container, in a file of memory: they may be many."""
         member = self.home.member(request["id"])
         if member.process is None:
             raise NotRunning(member.spec.id)
-        self.answer(rows=processes_of(member.process.pid))
+        fd = os.memfd_create("processes", os.MFD_CLOEXEC)
+        with open(fd, "w+", encoding="utf-8") as file:
+            json.dump(processes_of(member.process.pid), file)
+            file.flush()
+            file.seek(0)
+            self.send({"done": True}, (fd,))
 
     def follow(self, request: dict[str, Any], fds: list[int]) -> None:
         """Tell whenever a log grew or its container's state changed, until it ends for good.
@@ -264,6 +275,17 @@ _HANDLERS: dict[str, Callable[[Client, dict[str, Any], list[int]], None]] = {
     "stop": Client.stop,
     "wait": Client.wait,
 }
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    """Read a request. Raises Bug: a client's mistake ends no container."""
+    try:
+        request = json.loads(data)
+    except ValueError:
+        request = None
+    if not isinstance(request, dict):
+        raise Bug(f"a request of {len(data)} bytes cannot be read")
+    return request
 
 
 def is_ours(connection: socket.socket) -> bool:

@@ -63,8 +63,17 @@ class Monitor:
         self._timer = None
         self._begun, self._text = now(), b""
         member = self._member
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:  # of descriptors there are only so many
+            self._record(-1, f"the probe cannot be started: {error.strerror}")
+            return
+        try:
+            reader, writer = os.pipe2(os.O_CLOEXEC)
+        except OSError as error:
+            os.close(nothing)
+            self._record(-1, f"the probe cannot be started: {error.strerror}")
+            return
         os.set_blocking(reader, False)
         self._output = reader
         member.home.loop.watch(reader, self._on_output)
@@ -72,8 +81,8 @@ class Monitor:
             self._program = member.home.execute(
                 member, self._args, stdio=(nothing, writer, writer), done=self._ended
             )
-        except BuildkitError as error:
-            self._record(-1, error.message)
+        except (BuildkitError, OSError) as error:
+            self._record(-1, str(error))
             return
         finally:
             os.close(nothing)

@@ -222,7 +222,8 @@ class Supervisor:
         self._leave_if_idle()
 
     def _on_connection(self, _: int) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        # One who is gone again; or too many at once, and whoever waits is served later.
+        with contextlib.suppress(OSError):
             connection, _address = self.listener.accept()
             if is_ours(connection):
                 self.clients.add(Client(self, connection))

@@ -41,6 +41,7 @@ LONGEST_DELAY_SECONDS = 60.0
 STEADY_SECONDS = 10.0
 """A run as long as this counts as a success: delays begin anew. moby restartmanager."""
 KILL_PATIENCE_SECONDS = 10.0
+REWRITE_SECONDS = 1.0
 
 
 class AlreadyRuns(InputError):
@@ -72,6 +73,8 @@ class Member:
         self._restart: Timer | None = None
         self._kill: Timer | None = None
         self._monitor: Monitor | None = None
+        self._rewrite: Timer | None = None
+        self._unwritten = False
 
     @property
     def is_alive(self) -> bool:
@@ -110,6 +113,13 @@ class Member:
         self.state = replace(before, restarts=0, stopped=False, error="", health=None)
         self._delay = FIRST_DELAY_SECONDS
         self._starting = done
+        try:
+            # A container whose state nobody can see could not be looked after.
+            containers.write_state(self.directory, self.state)
+        except OSError as error:
+            text = f"start: the state cannot be written: {error.strerror}"
+            self._fail(HostError(text, code="engine/start"), 128)
+            return
         self._launch()
 
     def stop(self, number: int, seconds: float, done: Callable[[State], None]) -> None:
@@ -141,6 +151,9 @@ class Member:
 
     def close(self) -> None:
         """Let go of a container that does not run."""
+        if self._rewrite is not None:
+            self._rewrite.cancel()
+            self._rewrite = None
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -380,7 +393,20 @@ class Member:
             self.process.kill()
 
     def write_state(self) -> None:
-        containers.write_state(self.directory, self.state)
+        """Let others see the state. A disk that is full stops no container: it is tried again."""
+        if self._rewrite is not None:
+            self._rewrite.cancel()
+            self._rewrite = None
+        try:
+            containers.write_state(self.directory, self.state)
+        except OSError as error:
+            if not self._unwritten:
+                self._unwritten = True
+                text = f"the state cannot be written: {error.strerror}"
+                self.home.tell("error", self.spec, text=text)
+            self._rewrite = self.home.loop.later(REWRITE_SECONDS, self.write_state)
+        else:
+            self._unwritten = False
 
 
 def _is_readable(fd: int) -> bool:
