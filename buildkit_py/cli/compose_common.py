@@ -272,13 +272,15 @@ def teller(given: dict[str, Value]) -> Callable[[Told], None]:
     if kind == "json":
         return _tell_json
     from buildkit_py.cli.paint import painter
+    from buildkit_py.core.draw import printable
 
     paint = painter(sys.stderr)
     colours = {"done": "success", "error": "error", "warning": "warning"}
 
     def tell(told: Told) -> None:
         word = paint(told.word, colours[told.state]) if told.state in colours else told.word
-        print(f" {told.resource} {told.name}  {word}\n", end="", file=sys.stderr, flush=True)
+        name = printable(told.name)
+        print(f" {told.resource} {name}  {word}\n", end="", file=sys.stderr, flush=True)
 
     return tell
 

@@ -87,6 +87,12 @@ def _wants_terminal(values: dict[str, Value]) -> bool:
     return bool(values["tty"]) and not values["no_TTY"] and os.isatty(0) and os.isatty(1)
 
 
+def _complain(text: str) -> None:
+    from buildkit_py.core.draw import printable
+
+    print(f"pycompose: {printable(text)}", file=sys.stderr)
+
+
 def _notice(text: str) -> None:
     print(f"notice: {text}", file=sys.stderr)
 
@@ -130,7 +136,7 @@ def run_exec(given: dict[str, Value], argv: Sequence[str]) -> int:
         terminal=_wants_terminal(values), interactive=bool(values["interactive"]), notice=_notice,
     )  # fmt: skip
     if end.message:
-        print(f"pycompose: {end.message}", file=sys.stderr)
+        _complain(end.message)
     return end.code
 
 
@@ -164,14 +170,14 @@ def run_run(given: dict[str, Value], argv: Sequence[str]) -> int:
                 notice=_notice,
             )  # fmt: skip
         except CannotStart as error:
-            print(f"pycompose: {error.message}", file=sys.stderr)
+            _complain(error.message)
             _remove(group, id, values)
             return error.code_of_program
         except BaseException:
             _remove(group, id, values)
             raise
         if end.message:
-            print(f"pycompose: {end.message}", file=sys.stderr)
+            _complain(end.message)
         _remove(group, id, values)
         return end.code
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from buildkit_py.core.draw import printable
 from buildkit_py.core.errors import InputError
 
 _FIELD = re.compile(r"\{\{\s*(json\s+)?\.(\w*)\s*\}\}")
@@ -71,6 +72,8 @@ def _filled(template: str, row: Mapping[str, str]) -> str:
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return columns. What stands in them was written by others: no cell moves the cursor."""
+    lines = [[printable(cell).replace("\n", "\\n") for cell in line] for line in lines]
     most = max(len(line) for line in lines)
     widths = [max(len(line[at]) for line in lines if at < len(line)) for at in range(most)]
     out = []

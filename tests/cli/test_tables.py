@@ -67,3 +67,11 @@ def test_times_of_go_have_nanoseconds() -> None:
     assert moment("2024-05-01T14:00:00.123456789+02:00") == "2024-05-01 12:00:00 +0000 UTC"
     assert moment("2024-05-01T12:00:00Z") == "2024-05-01 12:00:00 +0000 UTC"
     assert moment(None) == moment("soon") == age("") == "N/A"
+
+
+def test_no_cell_of_a_table_moves_the_cursor() -> None:
+    rows = [{"Command": "a\x1b[2J\nroot\tb\x9b1m", "Name": "café"}]
+
+    assert render(rows, "table", ["Command", "Name"], {}).splitlines()[1:] == [
+        r"a\x1b[2J\nroot    b\x9b1m   café"
+    ]
