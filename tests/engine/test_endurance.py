@@ -102,3 +102,18 @@ def test_processes_with_endless_command_lines_are_told(library: Library) -> None
     """)
 
     assert told == 4096
+
+
+def test_starts_of_one_container_at_the_same_time_are_one_start(library: Library) -> None:
+    told = library("""
+        from buildkit_py.engine.connection import connect
+        make("other")
+        spec = project.create(request("web"))
+        connections = [connect(engine.root, engine.run_dir, "shop") for _ in range(3)]
+        for each in connections:
+            each.send("start", id=spec.id)
+        answers = [each.receive()[0] for each in connections]
+        tell([answers, ask(project, spec, "echo", "there"), len(project.processes(spec.id))])
+    """)
+
+    assert told == [[{"done": True}] * 3, [0, "there\n"], 1]

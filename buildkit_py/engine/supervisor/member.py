@@ -102,7 +102,15 @@ class Member:
 
     def start(self, done: Done) -> None:
         """Start the container; one that runs is left in peace."""
-        if self._starting is not None or self._restart is not None:
+        if (first := self._starting) is not None:
+            # Somebody else's start is on its way, and there can be one process only.
+            def both(error: BuildkitError | None) -> None:
+                first(error)
+                done(error)
+
+            self._starting = both
+            return
+        if self._restart is not None:
             self._cancel_restart()
         elif self.process is not None:
             done(None)
