@@ -7,7 +7,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv
 RUN python3 -m venv /opt/buildkit-py
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md hatch_build.py ./
 COPY grammars grammars
 COPY buildkit_py buildkit_py
 RUN /opt/buildkit-py/bin/pip install --no-cache-dir .

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 from buildkit_py.cli.compose_common import check_services
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from buildkit_py.compose.carry_out import Work
     from buildkit_py.compose.plan import Plan
     from buildkit_py.engine.containers import Known
+
+
+END_SECONDS = 10.0
+"""How long the ends of containers that were stopped are awaited: their events are on the way."""
 
 
 class _Shown:
@@ -202,6 +207,12 @@ def _stop(
                 _kill(work, action.id)
         if not done.is_set():
             woken.wait()
+    # The ends of all of them are still to be heard of, and told.
+    end = time.monotonic() + END_SECONDS
+    while attached.alive and not attached.is_gone and attached.broken is None and not failed:
+        woken.clear()
+        if attached.alive and not woken.wait(max(end - time.monotonic(), 0)):
+            break
     attached.finish(seconds=2.0)
     if failed and not killed:
         raise failed[0]

@@ -152,24 +152,30 @@ def _follow(
     lines: Callable[[Known, bool], Iterator[tuple[str, str, str]]],
 ) -> None:
     """Print what comes until all of these containers have ended."""
+    import queue
+
     from buildkit_py.core.threads import start_thread
 
-    failed: list[BaseException] = []
+    ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def show(known: Known) -> None:
         try:
             for text, time, stream in lines(known, True):
                 printer.line(short_name(known), text, time, stream)
         except BaseException as error:
-            failed.append(error)
+            ends.put(error)
+        else:
+            ends.put(None)
 
-    def thread_of(known: Known) -> threading.Thread:
-        return start_thread(lambda: show(known), f"logs-{known.spec.name}")
+    def begin(known: Known) -> None:
+        start_thread(lambda: show(known), f"logs-{known.spec.name}")
 
-    for thread in [thread_of(known) for known in found]:
-        thread.join()
-        if failed:
-            raise failed[0]
+    for known in found:
+        begin(known)
+    for _ in found:
+        error = ends.get()
+        if error is not None:
+            raise error  # nobody reads any more, say: the others are not waited for
 
 
 def _moment(values: dict[str, Value], name: str) -> str:

@@ -167,7 +167,10 @@ def _carry_out(
                 elif failure is not None:
                     continue
                 elif action.optional and isinstance(error, ServiceFailed):
-                    word = f'Skipped: optional dependency "{action.target}" failed to start'
+                    word = (
+                        f'Skipped: optional dependency "{action.target}" failed to start:'
+                        f" {error.message}"
+                    )
                     work.tell(Told("Service", action.target, word, "warning"))
                     done.add(action.key)
                 else:

@@ -334,9 +334,9 @@ class _Up:
     def _is_done(self, service: model.Service, each: Container) -> bool:
         """Say whether a container is a job that was done, for what is still as it was then."""
         is_job = any(
-            dependant.depends_on[service.name].condition == COMPLETED
-            for dependant in self.project.services.values()
-            if service.name in dependant.depends_on
+            other.depends_on[service.name].condition == COMPLETED
+            for other in self.project.services.values()
+            if service.name in other.depends_on
         )
         fresh = any(self.starts.get(name) for name in service.depends_on)
         return is_job and each.status == "exited" and each.exit_code == 0 and not fresh

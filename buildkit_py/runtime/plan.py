@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
-from buildkit_py.runtime import confine, setup
+from buildkit_py.runtime import confine, setup, setup_names
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.kernel import capabilities
 from buildkit_py.runtime.kernel.seccomp_profile import docker_program
@@ -106,13 +106,13 @@ def plan(container: Container, host: Host, *, stubs: str = "") -> Plan:
     if container.files:
         before.append(setup.WriteFiles(tuple(sorted(container.files.items()))))
     before += [_mount(spec) for spec in sorted(container.mounts, key=_depth)]
-    before += [setup.WriteSysctl(*each) for each in _sysctls(container, host, private)]
+    before += [setup_names.WriteSysctl(*each) for each in _sysctls(container, host, private)]
     if container.security == "sandbox":
         before.append(setup.MaskPaths(MASKED_PROC, MASKED_SYS + host.masked_sys))
         before.append(setup.ReadOnlyPaths(READ_ONLY_PROC))
-    before.append(setup.SetHostname(container.hostname))
+    before.append(setup_names.SetHostname(container.hostname))
     if container.domainname:
-        before.append(setup.SetDomainname(container.domainname))
+        before.append(setup_names.SetDomainname(container.domainname))
     before.append(setup.PivotRoot(container.read_only))
     after: list[setup.SetupOp] = []
     after.append(confine.SetUmask(container.umask))

@@ -239,7 +239,7 @@ def test_a_crash_is_repaired_by_the_restart_policy(anyone: Person) -> None:
 
         def is_back() -> bool:
             state = app.inspect("a-1")["State"]
-            return state["Status"] == "running" and state["Pid"] != first
+            return bool(state["Status"] == "running" and state["Pid"] != first)
 
         assert eventually(is_back)
         assert app.inspect("a-1")["RestartCount"] == 1
@@ -776,7 +776,7 @@ services:
 
 def parts_of(supervisor: int) -> dict[str, int]:
     """Return the processes that a supervisor has beside it, by what they are."""
-    found = {}
+    found: dict[str, int] = {}
     for pid in descendants(supervisor):
         words = command(pid)
         if "zygote" in words:

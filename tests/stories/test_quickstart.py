@@ -11,7 +11,10 @@ import pytest
 
 from tests.rootless import PATH, TREE, RootlessUser
 
-FILES = ("pyproject.toml", "README.md", "quickstart", ".ci", "buildkit_py", "grammars", "fixtures")
+FILES = (
+    "pyproject.toml", "hatch_build.py", "README.md", "quickstart", ".ci", "buildkit_py", "grammars",
+    "fixtures",
+)  # fmt: skip
 
 
 def checkout(folder: Path) -> Path:
