@@ -22,12 +22,14 @@ from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from buildkit_py.cli.compose_common import Named
     from buildkit_py.cli.reader import Value
     from buildkit_py.compose.plan import Observed, Plan
     from buildkit_py.engine.client import Engine
+    from buildkit_py.engine.connection import Connection
+    from buildkit_py.engine.containers import Known
 
 _TIMEOUT = Option("-t --timeout", "text", "Seconds to let each container end", metavar="SECONDS")
 
@@ -92,8 +94,9 @@ def _observed(engine: Engine, about: Named, names: Sequence[str]) -> Observed:
 
 def _act(
     given: dict[str, Value],
+    about: Named,
     names: Sequence[str],
-    choose: Callable[[str, Observed], Plan],
+    choose: Callable[[Observed], Plan],
     *,
     stop_seconds: float | None = None,
     signal: int = 9,
@@ -102,10 +105,9 @@ def _act(
     """Choose a plan for what there is and carry it out; return it."""
     from buildkit_py.compose.carry_out import Work, carry_out
 
-    about = named(given)
     engine = changing()
     with engine, engine.project(about.name) as group:
-        plan = choose(about.name, _observed(engine, about, names))
+        plan = choose(_observed(engine, about, names))
         if given["dry_run"]:
             show_plan(plan)
             return plan
@@ -121,8 +123,12 @@ def run_stop(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose import plan_end
 
     values, names = read(STOP, argv)
-    seconds = seconds_of(values["timeout"])
-    _act(given, names, lambda name, there: plan_end.stop(name, there, names), stop_seconds=seconds)
+    about = named(given)
+    _act(
+        given, about, names,
+        lambda there: plan_end.stop(about.name, there, names, services=about.services),
+        stop_seconds=seconds_of(values["timeout"]),
+    )  # fmt: skip
     return 0
 
 
@@ -132,31 +138,35 @@ def run_start(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose.waiting import ServiceFailed, wait_ready
 
     values, names = read(START, argv)
+    seconds = seconds_of(values["wait_timeout"], "--wait-timeout")
+    about = named(given)
     jobs: set[str] = set()
     services: set[str] = set()
 
-    def choose(name: str, there: Observed) -> Plan:
+    def choose(there: Observed) -> Plan:
         mine = there.of_services()
-        services.update(each.service for each in mine if not names or each.service in names)
+        made = {each.service for each in mine}
+        known = made if about.services is None else made.intersection(about.services)
+        services.update(plan_end.with_needs(mine, names) & made if names else known)
         jobs.update(
             need.service for each in mine for need in each.needs if need.condition == COMPLETED
         )
-        missing = [each for each in names if each not in services]
+        nothing = [] if known else list(about.services or ())
+        missing = [each for each in names if each not in made] or nothing
         if missing:
             raise ServiceFailed(
                 f'service "{missing[0]}" has no container to start',
                 hint="`pycompose up -d` makes it",
             )
-        return plan_end.start(name, there, names)
+        return plan_end.start(about.name, there, names, services=about.services)
 
-    _act(given, names, choose)
+    _act(given, about, names, choose)
     if values["wait"] and not given["dry_run"]:
         from buildkit_py.compose.observe import containers_of, supervisor_of
 
         engine = looking()
-        group = engine.project(named(given).name)
+        group = engine.project(about.name)
         group.supervisor = supervisor_of(containers_of(engine, group.name), group.name)
-        seconds = seconds_of(values["wait_timeout"], "--wait-timeout")
         wait_ready(engine, group, services, jobs, seconds=seconds)
     return 0
 
@@ -165,10 +175,12 @@ def run_restart(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose import plan_end
 
     values, names = read(RESTART, argv)
+    about = named(given)
     _act(
-        given, names,
-        lambda name, there: plan_end.restart(
-            name, there, names, no_dependencies=bool(values["no_deps"])
+        given, about, names,
+        lambda there: plan_end.restart(
+            about.name, there, names, services=about.services,
+            no_dependencies=bool(values["no_deps"]),
         ),
         stop_seconds=seconds_of(values["timeout"]),
     )  # fmt: skip
@@ -183,11 +195,12 @@ def run_kill(given: dict[str, Value], argv: Sequence[str]) -> int:
     signal = parse_signal(str(values["signal"] or "KILL"))
     about = named(given)
 
-    def choose(name: str, there: Observed) -> Plan:
-        known = None if about.services is None or values["remove_orphans"] else about.services
-        return plan_end.kill(name, there, names, services=known)
-
-    plan = _act(given, names, choose, signal=signal)
+    known = None if values["remove_orphans"] else about.services
+    plan = _act(
+        given, about, names,
+        lambda there: plan_end.kill(about.name, there, names, services=known),
+        signal=signal,
+    )  # fmt: skip
     if not plan.actions and not given["dry_run"]:
         print("no container to kill", file=sys.stderr)
     return 0
@@ -198,14 +211,21 @@ def run_rm(given: dict[str, Value], argv: Sequence[str]) -> int:
 
     values, names = read(RM, argv)
     about = named(given)
+    only: set[str] | None = None
+
+    def choose(there: Observed) -> Plan:
+        return plan_end.remove(
+            about.name, there, names, services=about.services, stop_first=bool(values["stop"]),
+            only=only,
+        )  # fmt: skip
+
     if not given["dry_run"] and not values["force"]:
-        there = containers(looking(), about, names, oneoff=True)
-        doomed = [each.spec.name for each in there if values["stop"] or not each.running]
-        if doomed and not _agreed(doomed):
+        doomed = choose(_observed(looking(), about, names)).of("remove")
+        if doomed and not _agreed([action.target for action in doomed]):
             return 0
+        only = {action.id for action in doomed}
     plan = _act(
-        given, names,
-        lambda name, there: plan_end.remove(name, there, names, stop_first=bool(values["stop"])),
+        given, about, names, choose,
         keep_volumes=not values["volumes"],
     )  # fmt: skip
     if not plan.actions:
@@ -245,10 +265,8 @@ def run_wait(given: dict[str, Value], argv: Sequence[str]) -> int:
 
         raise ServiceFailed(f"no containers for project `{about.name}`")
     code = 0
-    group = engine.project(about.name)
-    for known in found:
-        code = group.wait(known.spec.id)
-        print(f'container "{known.spec.id}" exited with status code {code}')
+    for id, code in _ends(engine, found):
+        print(f'container "{id}" exited with status code {code}', flush=True)
         if values["down_project"]:
             break
     if values["down_project"]:
@@ -256,6 +274,41 @@ def run_wait(given: dict[str, Value], argv: Sequence[str]) -> int:
 
         compose_up.run_down(given, [])
     return code
+
+
+def _ends(engine: Engine, found: Sequence[Known]) -> Iterator[tuple[str, int]]:
+    """Give ids and exit codes of containers as they end and are not started again.
+
+    Each has a request of its own at its supervisor, and no thread: `down` may enter namespaces.
+    """
+    import contextlib
+    import select
+
+    from buildkit_py.engine.connection import SupervisorGone, connect
+
+    asked: dict[int, tuple[str, Connection]] = {}
+    with contextlib.ExitStack() as stack:
+        poll = select.poll()
+        for known in found:
+            id = known.spec.id
+            connection = connect(engine.root, engine.run_dir, known.spec.group)
+            if connection is None:  # nobody looks after it: it does not run
+                yield id, engine.find(id).state.exit_code
+                continue
+            stack.enter_context(connection)
+            connection.send("wait", id=id)
+            asked[connection.fileno()] = id, connection
+            poll.register(connection, select.POLLIN)
+        while asked:
+            for fd, _ in poll.poll():
+                id, connection = asked[fd]
+                try:
+                    answer, _ = connection.receive()
+                except SupervisorGone:
+                    answer = {"done": True, "code": engine.find(id).state.exit_code}
+                if "done" in answer:
+                    poll.unregister(asked.pop(fd)[1])
+                    yield id, int(answer["code"])
 
 
 COMMANDS = {

@@ -13,6 +13,7 @@ from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Sequence
     from typing import Any
 
@@ -190,7 +191,7 @@ def run_port(given: dict[str, Value], argv: Sequence[str]) -> int:
         raise BadOption("`pycompose port` needs a service and a port")
     service, text = words
     number, slash, protocol = text.partition("/")
-    protocol = protocol if slash else str(values["protocol"] or "tcp")
+    protocol = (protocol if slash else str(values["protocol"] or "tcp")).lower()
     if not number.isascii() or not number.isdigit():
         raise BadOption(f"`{text}` is no port")
     known = one_of(containers(looking(), named(given), [service]), service, values["index"])
@@ -341,12 +342,11 @@ def run_ls(given: dict[str, Value], argv: Sequence[str]) -> int:
     wanted = _name_filters(values)
     projects: dict[str, list[Known]] = {}
     for known in looking().containers({f"{LABEL}project": None}):
-        projects.setdefault(known.spec.labels[f"{LABEL}project"], []).append(known)
+        if values["all"] or known.running:
+            projects.setdefault(known.spec.labels[f"{LABEL}project"], []).append(known)
     rows = []
     for name, members in sorted(projects.items()):
-        if any(text not in name for text in wanted):
-            continue
-        if not values["all"] and not any(known.running for known in members):
+        if wanted and not any(pattern.search(name) for pattern in wanted):
             continue
         files = dict.fromkeys(
             file
@@ -370,14 +370,20 @@ def run_ls(given: dict[str, Value], argv: Sequence[str]) -> int:
     return 0
 
 
-def _name_filters(values: dict[str, Value]) -> list[str]:
+def _name_filters(values: dict[str, Value]) -> list[re.Pattern[str]]:
+    """Return the expressions of `--filter name=`, of which one must fit. Raises BadOption."""
+    import re
+
     given = values["filter"]
     found = []
     for text in given if isinstance(given, list) else ():
         key, equals, value = text.partition("=")
         if key != "name" or not equals:
             raise BadOption(f"`--filter {text}`: only `name=` is known")
-        found.append(value)
+        try:
+            found.append(re.compile(value))
+        except re.error as error:
+            raise BadOption(f"`--filter {text}`: {error}") from None
     return found
 
 

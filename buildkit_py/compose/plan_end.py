@@ -7,6 +7,7 @@ dependants before what they need.
 from __future__ import annotations
 
 from buildkit_py.compose.plan import (
+    STARTED,
     Action,
     Container,
     Observed,
@@ -72,9 +73,19 @@ def down(
     return Plan(name, sorted_actions(actions), names, tuple(warnings))
 
 
-def stop(name: str, observed: Observed, services: Collection[str] = ()) -> Plan:
-    """Plan what ends the containers of some services, or of all."""
-    mine = _chosen(observed, services)
+def stop(
+    name: str,
+    observed: Observed,
+    targets: Collection[str] = (),
+    *,
+    services: Collection[str] | None = None,
+) -> Plan:
+    """Plan what ends the containers of some services, or of all.
+
+    targets, services: here and below, the services that were named; where none was, those of the
+    files, or None for all that there are
+    """
+    mine = _chosen(observed, targets, services)
     return Plan(name, sorted_actions(_ends(mine, "`stop` asks for it", remove=False)))
 
 
@@ -85,35 +96,45 @@ def kill(
     *,
     services: Collection[str] | None = None,
 ) -> Plan:
-    """Plan what sends a signal to all containers at once. services: None is all there are."""
+    """Plan what sends a signal to all containers at once."""
     actions = [
         Action("kill", each.name, "`kill` asks for it", (), each.service, each.number, each.id)
-        for each in _chosen(observed, targets)
-        if each.running and (services is None or each.service in services)
+        for each in _chosen(observed, targets, services)
+        if each.running
     ]
     return Plan(name, tuple(actions))
 
 
 def start(
-    name: str, observed: Observed, services: Collection[str] = (), *, because: str = ""
+    name: str,
+    observed: Observed,
+    targets: Collection[str] = (),
+    *,
+    services: Collection[str] | None = None,
 ) -> Plan:
-    """Plan what starts the containers that do not run, in the order of their needs."""
-    mine = _chosen(observed, services)
+    """Plan what starts the containers that do not run, in the order of their needs.
+
+    What the targets need is started too, and waited for also where it runs already, as docker
+    compose does.
+    """
+    wanted = with_needs(observed.of_services(), targets)
+    mine = _chosen(observed, wanted, services)
     actions: dict[str, Action] = {}
-    _begins(mine, because or "`start` asks for it", actions, {})
+    _begins(mine, "`start` asks for it", actions, {})
     return Plan(name, sorted_actions(actions))
 
 
 def restart(
     name: str,
     observed: Observed,
-    services: Collection[str] = (),
+    targets: Collection[str] = (),
     *,
+    services: Collection[str] | None = None,
     no_dependencies: bool = False,
 ) -> Plan:
     """Plan what ends and starts containers again, and those that restart with them."""
-    mine = _chosen(observed, services)
-    if services and not no_dependencies:
+    mine = _chosen(observed, targets, services)
+    if targets and not no_dependencies:
         chosen = {each.service for each in mine}
         mine += [
             each
@@ -130,11 +151,24 @@ def restart(
 
 
 def remove(
-    name: str, observed: Observed, services: Collection[str] = (), *, stop_first: bool = False
+    name: str,
+    observed: Observed,
+    targets: Collection[str] = (),
+    *,
+    services: Collection[str] | None = None,
+    stop_first: bool = False,
+    only: Collection[str] | None = None,
 ) -> Plan:
-    """Plan what removes containers: those that do not run, or all with stop_first."""
-    mine = [each for each in _chosen(observed, services, oneoff=True)
-            if stop_first or not each.running]  # fmt: skip
+    """Plan what removes containers: those that do not run, or all with stop_first.
+
+    Containers that `run` made are left to who runs them.
+    only: ids of those that somebody agreed to; None is all
+    """
+    mine = [
+        each
+        for each in _chosen(observed, targets, services)
+        if (stop_first or not each.running) and (only is None or each.id in only)
+    ]
     return Plan(name, sorted_actions(_ends(mine, "`rm` asks for it", remove=True)))
 
 
@@ -153,13 +187,24 @@ def with_dependants(there: Iterable[Container], targets: Collection[str]) -> set
         found |= more
 
 
+def with_needs(there: Iterable[Container], targets: Collection[str]) -> set[str]:
+    """Return services and whatever they need, from the containers' labels."""
+    needs = _needs(there)
+    found: set[str] = set()
+    waiting = list(targets)
+    while waiting:
+        service = waiting.pop()
+        if service not in found:
+            found.add(service)
+            waiting += needs.get(service, ())
+    return found
+
+
 def _chosen(
-    observed: Observed, services: Collection[str], *, oneoff: bool = False
+    observed: Observed, targets: Collection[str], services: Collection[str] | None
 ) -> list[Container]:
-    there = observed.of_services()
-    if oneoff:
-        there += [each for each in observed.containers if each.oneoff]
-    return [each for each in there if not services or each.service in services]
+    wanted = targets or services
+    return [each for each in observed.of_services() if wanted is None or each.service in wanted]
 
 
 def _needs(mine: Iterable[Container]) -> dict[str, set[str]]:
@@ -207,6 +252,7 @@ def _begins(
     by_service: dict[str, list[Container]] = {}
     for each in mine:
         by_service.setdefault(each.service, []).append(each)
+    runs = {each.service for each in mine if each.running and each.id not in ended}
     for service in in_order(_needs(mine)):
         for each in by_service[service]:
             if each.running and each.id not in ended:
@@ -214,7 +260,7 @@ def _begins(
             before = [ended[each.id]] if each.id in ended else []
             for need in each.needs:
                 theirs = starts.get(need.service, [])
-                if need.condition == "service_started" or not theirs:
+                if need.condition == STARTED or not (theirs or need.service in runs):
                     before += theirs
                     continue
                 wait = Action(

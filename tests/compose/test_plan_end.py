@@ -134,8 +134,39 @@ def test_start_waits_for_what_is_started_too() -> None:
             "wait db service_healthy", "wait job service_completed_successfully",
         },
     }  # fmt: skip
-    assert after(plan_end.start("app", ended, ["web"])) == {"start app-web-1": set()}
+    assert after(plan_end.start("app", ended, ["web"])) == after(found), "what it needs, too"
+    assert keys(plan_end.start("app", ended, ["job"])) == ["start app-db-1", "start app-job-1"]
     assert keys(plan_end.start("app", SHOP, ["db"])) == []
+
+
+def test_start_waits_for_what_runs_already() -> None:
+    observed = Observed(
+        (container("web", needs=(Need("db", plan.HEALTHY),), status="exited"), container("db"))
+    )
+
+    for targets in ([], ["web"]):
+        assert after(plan_end.start("app", observed, targets)) == {
+            "wait db service_healthy": set(),
+            "start app-web-1": {"wait db service_healthy"},
+        }
+
+
+def test_orphans_are_left_unless_they_are_named() -> None:
+    from buildkit_py.core.data import replace
+
+    ended = Observed(tuple(replace(each, status="exited") for each in SHOP.containers))
+    for choose, there in (
+        (plan_end.stop, SHOP), (plan_end.kill, SHOP), (plan_end.restart, SHOP),
+        (plan_end.start, ended), (plan_end.remove, ended),
+    ):  # fmt: skip
+        of_files = choose("app", there, services=["db", "job"])
+        named = choose("app", there, ["web"], services=["db", "job"])
+        everything = choose("app", there)
+
+        assert "web" not in {action.service for action in of_files.actions}, choose
+        assert "db" in {action.service for action in of_files.actions}, choose
+        assert "web" in {action.service for action in everything.actions}, choose
+        assert "web" in {action.service for action in named.actions}, choose
 
 
 def test_restart_takes_along_what_restarts_with_it() -> None:
@@ -151,16 +182,27 @@ def test_restart_takes_along_what_restarts_with_it() -> None:
 
 
 def test_rm_removes_what_does_not_run_or_all() -> None:
-    oneoff = container("web", id="x", name="app-web-run-0123", oneoff=True, status="exited")
-    observed = Observed((*SHOP.containers, oneoff))
+    oneoffs = (
+        container("web", id="x", name="app-web-run-0123", oneoff=True, status="exited"),
+        container("web", id="y", name="app-web-run-4567", oneoff=True),
+    )
+    observed = Observed((*SHOP.containers, *oneoffs))
 
-    assert set(keys(plan_end.remove("app", observed))) == {
-        "remove app-job-1", "remove app-web-run-0123",
-    }  # fmt: skip
+    assert keys(plan_end.remove("app", observed)) == ["remove app-job-1"]
     found = plan_end.remove("app", observed, stop_first=True)
     check_order(found)
-    assert len(found.of("remove")) == 4
+    assert {action.id for action in found.actions} == {each.id for each in SHOP.containers}
     assert after(found)["remove app-db-1"] == {"stop app-db-1"}
+
+
+def test_rm_removes_only_what_was_agreed_to() -> None:
+    observed = Observed(
+        (container("a", status="exited"), container("b", status="exited"), container("c"))
+    )
+    for stop_first in (False, True):
+        found = plan_end.remove("app", observed, stop_first=stop_first, only={"id-a-1"})
+        assert keys(found) == ["remove app-a-1"]
+    assert keys(plan_end.remove("app", observed, only=())) == []
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.lists(st.sampled_from("abcde"), unique=True)))
@@ -171,6 +213,7 @@ def test_rings_in_old_labels_end_too(needs: dict[str, list[str]]) -> None:
     for found in (
         plan_end.down("app", observed), plan_end.stop("app", observed),
         plan_end.restart("app", observed),
+        plan_end.remove("app", observed, stop_first=True),
     ):  # fmt: skip
         check_order(found)
         assert len(found.of("stop")) == len(needs)
