@@ -324,11 +324,13 @@ class Member:
             oom=end.oom,
             error=process.failure.message if process.failure is not None else "",
         )
+        again = self._wants_restart()
+        if again:
+            self.state = replace(self.state, status="restarting")
         # Whom an event wakes reads the state, and may not be woken again: it must be there before.
         self.write_state()
         if end.oom:
             self.home.tell("oom", self.spec)
-        again = self._wants_restart()
         self.home.tell(
             "die", self.spec, exit_code=str(end.code), restarting="yes" if again else "no"
         )
