@@ -5,11 +5,11 @@ A line has its container's name in front, without the project's, in a colour of 
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 
 from buildkit_py.cli.compose_common import containers, looking, named
+from buildkit_py.cli.paint import is_coloured
 from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
 
 TYPE_CHECKING = False
@@ -55,8 +55,8 @@ class Printer:
         self.timestamps = timestamps
         known = list(names)
         self.width = max((len(name) for name in known), default=0)
-        is_coloured = colour and sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        self._colours: dict[str, str] | None = {} if is_coloured else None
+        is_painted = colour and is_coloured(sys.stdout)
+        self._colours: dict[str, str] | None = {} if is_painted else None
         self._lock = threading.Lock()
         for name in known:
             self._colour(name)

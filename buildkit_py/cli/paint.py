@@ -1,4 +1,4 @@
-"""Colours for error messages, where the stream is a terminal and NO_COLOR is not set."""
+"""Colours, where the stream is a terminal and NO_COLOR is not set, or as `--ansi` says."""
 
 from __future__ import annotations
 
@@ -10,11 +10,27 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 _STYLES = {"error": "1;31", "warning": "1;33", "hint": "1;36", "success": "32"}
+_chosen = "auto"
+
+
+def choose(mode: str) -> None:
+    """Let `never`, `always` or `auto` decide for this process, before anything is painted."""
+    global _chosen
+    _chosen = mode
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Say whether what goes to a stream is painted."""
+    if _chosen != "auto":
+        return _chosen == "always"
+    return (
+        stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    )  # fmt: skip
 
 
 def painter(stream: TextIO) -> Callable[[str, str], str]:
     """Return the function that paints a text in a style of core.draw, or leaves it plain."""
-    if not stream.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb":
+    if not is_coloured(stream):
         return lambda text, style: text
 
     def paint(text: str, style: str) -> str:

@@ -126,6 +126,11 @@ def _run(arguments: list[str]) -> int:
         print(_help(), end="")
         return 0
     _check_choices(values)
+    ansi = values["ansi"] or os.environ.get("COMPOSE_ANSI") or ""
+    if ansi in ("never", "always"):
+        from buildkit_py.cli import paint
+
+        paint.choose(str(ansi))
     if values["version"]:
         return _version([])
     if values["root"]:

@@ -216,3 +216,10 @@ def test_logs_of_several_containers_by_time(anyone: Person) -> None:
         assert app("logs", "--since", "10m").stdout.count("\n") == 4
         assert app("logs", "-f", "--no-log-prefix", "a").stdout == "a1\na2\n"
         assert "no such service: c" in app("logs", "c", code=2).stderr
+
+
+def test_ansi_decides_about_colours(anyone: Person) -> None:
+    with project(anyone, "services: {a: {image: busybox, command: echo hi}}\n") as app:
+        assert "\x1b[36ma-1  | \x1b[0mhi" in app("--ansi", "always", "up").stdout
+        assert "\x1b[" not in app("up").stdout
+        assert "\x1b[32mRemoved\x1b[0m" in app("--ansi", "always", "down").stderr
