@@ -124,13 +124,14 @@ def run_logs(given: dict[str, Value], argv: Sequence[str]) -> int:
     if values["follow"]:
         _follow(found, printer, lines)
         return 0
-    # Those of all containers in the order in which they were written.
-    merged = [
-        (time, at, number, short_name(known), text, stream)
-        for at, known in enumerate(found)
-        for number, (text, time, stream) in enumerate(lines(known, False))
-    ]
-    for time, _, _, name, text, stream in sorted(merged):
+    import heapq
+
+    def rows(at: int, known: Known) -> Iterator[tuple[str, int, int, str, str, str]]:
+        for number, (text, time, stream) in enumerate(lines(known, False)):
+            yield time, at, number, short_name(known), text, stream
+
+    # Those of all containers in the order in which they were written; none is kept.
+    for time, _, _, name, text, stream in heapq.merge(*map(rows, range(len(found)), found)):
         printer.line(name, text, time, stream)
     return 0
 
