@@ -17,11 +17,11 @@ from buildkit_py.cli.compose_common import check_services
 from buildkit_py.cli.compose_logs import Printer, short_name
 from buildkit_py.cli.reader import BadOption
 from buildkit_py.core.errors import BuildkitError
+from buildkit_py.core.signals import caught
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
-    from types import FrameType
 
     from buildkit_py.cli.reader import Value
     from buildkit_py.compose import model
@@ -57,7 +57,7 @@ class _Signals:
         self.woken = woken
         self.fd, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def __call__(self, number: int, frame: FrameType | None) -> None:
+    def take(self, number: signal.Signals) -> None:
         self.count += 1
         if self.count == 1:
             os.write(self._writer, b"!")
@@ -71,12 +71,10 @@ class _Signals:
 @contextmanager
 def _signals(woken: threading.Event) -> Iterator[_Signals]:
     made = _Signals(woken)
-    before = {number: signal.signal(number, made) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield made
+        with caught((signal.SIGINT, signal.SIGTERM), made.take):
+            yield made
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         made.close()
 
 

@@ -9,6 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from buildkit_py.core.errors import BuildkitError
+from buildkit_py.core.signals import caught
+
 FORWARDED = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -44,8 +47,15 @@ def forwarded(process: Killable, *, on_resize: Callable[[], None]) -> Iterator[N
     count = 0
     had_terminal = _has_terminal()
 
-    def forward(number: int, frame: object) -> None:
+    def take(number: signal.Signals) -> None:
+        with contextlib.suppress(BuildkitError):  # it is gone: whoever waits for it hears of that
+            send_on(number)
+
+    def send_on(number: signal.Signals) -> None:
         nonlocal count
+        if number == signal.SIGWINCH:
+            on_resize()
+            return
         count += number in _ENDING
         process.kill(signal.SIGKILL if count >= PATIENCE else number)
         if number == signal.SIGHUP and had_terminal and not _has_terminal():
@@ -53,16 +63,9 @@ def forwarded(process: Killable, *, on_resize: Callable[[], None]) -> Iterator[N
             timer.daemon = True
             timer.start()
 
-    before = {}
-    for each in FORWARDED:
-        if signal.getsignal(each) is not signal.SIG_IGN:
-            before[each] = signal.signal(each, forward)
-    before[signal.SIGWINCH] = signal.signal(signal.SIGWINCH, lambda number, frame: on_resize())
-    try:
+    wanted = [each for each in FORWARDED if signal.getsignal(each) is not signal.SIG_IGN]
+    with caught([*wanted, signal.SIGWINCH], take):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _has_terminal() -> bool:
