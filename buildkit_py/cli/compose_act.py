@@ -18,7 +18,7 @@ from buildkit_py.cli.compose_common import (
     show_plan,
     teller,
 )
-from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -320,15 +320,3 @@ COMMANDS = {
     "scale": (SCALE, run_scale),
     "wait": (WAIT, run_wait),
 }
-
-
-def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
-    """Carry out one of the commands here and return its exit code."""
-    command, work = COMMANDS[name]
-    try:
-        return work(given, argv)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(command)
-        return 0

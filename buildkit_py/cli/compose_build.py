@@ -11,7 +11,7 @@ from buildkit_py.cli.compose_common import (
     show_plan,
     teller,
 )
-from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,15 +120,3 @@ def _build_args(given: Value, project: model.Project) -> dict[str, str]:
 
 
 COMMANDS = {"build": (BUILD, run_build), "pull": (PULL, run_pull)}
-
-
-def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
-    """Carry out one of the commands here and return its exit code."""
-    command, work = COMMANDS[name]
-    try:
-        return work(given, argv)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(command)
-        return 0

@@ -52,9 +52,7 @@ class Named:
     external: tuple[str, ...] = ()
 
 
-def prepared(
-    given: dict[str, Value], names: Sequence[str] = (), *, dependencies: bool = True
-) -> Prepared:
+def prepared(given: dict[str, Value], names: Sequence[str] = ()) -> Prepared:
     """Load the project and check that all of it can be carried out. Raises all that is wrong.
 
     names: of the services that are wanted, none is all; those that they need come with them
@@ -213,6 +211,22 @@ def seconds_of(value: Value, option: str = "--timeout") -> float | None:
     if not text.isascii() or not text.isdigit():
         raise BadOption(f"`{option}` takes a whole number of seconds, not `{text}`")
     return float(text)
+
+
+def pull_of(values: dict[str, Value]) -> str:
+    """Return when `--pull` wants images pulled, "" for what each service says. Raises BadOption."""
+    when = str(values["pull"] or "policy")
+    if when not in ("always", "missing", "never", "policy"):
+        raise BadOption(f"`--pull` is always, missing, never or policy, not `{when}`")
+    return "" if when == "policy" else when
+
+
+def same_files(made: Prepared) -> Callable[[str, str], bool]:
+    """Return what says of a service and a container's label whether its files are those of now."""
+    from buildkit_py.compose.grants import is_same
+
+    services = made.project.services
+    return lambda service, label: is_same(services[service], made.contents, label)
 
 
 def at_once(given: dict[str, Value]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 from buildkit_py.compose.discover import MOST_FILE_BYTES, Request, World
 from buildkit_py.compose.load import Loading, Options, load, stop_at
 from buildkit_py.compose.project import Project, bound, prune, resolve, select
@@ -118,15 +118,9 @@ def warn_all(loading: Loading) -> None:
         loading.warnings.clear()
 
 
-def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
+def run_config(given: dict[str, Value], argv: Sequence[str]) -> int:
     """Carry out `pycompose config`, or `convert`, its old name; return its exit code."""
-    try:
-        values, names = read(COMMAND, argv)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(COMMAND)
-        return 0
+    values, names = read(COMMAND, argv)
     form = str(values["format"] or "yaml")
     if form not in ("yaml", "json") and not (values["variables"] and form == "table"):
         raise BadOption(f"`--format` is `yaml` or `json`, not `{form}`")
@@ -320,3 +314,6 @@ def _variables(tree: Tree, form: str) -> str:
     from buildkit_py.compose.yaml_text import to_yaml
 
     return to_yaml({n: {key.lower(): e for key, e in d.items()} for n, d in data.items()})
+
+
+COMMANDS = {"config": (COMMAND, run_config), "convert": (COMMAND, run_config)}

@@ -10,7 +10,7 @@ import threading
 
 from buildkit_py.cli.compose_common import containers, looking, named
 from buildkit_py.cli.paint import is_coloured
-from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -194,12 +194,4 @@ def _moment(values: dict[str, Value], name: str) -> str:
     return found
 
 
-def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
-    """Carry out `pycompose logs` and return its exit code."""
-    try:
-        return run_logs(given, argv)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(LOGS)
-        return 0
+COMMANDS = {"logs": (LOGS, run_logs)}

@@ -9,7 +9,7 @@ from buildkit_py.cli.compose_common import (
     looking,
     named,
 )
-from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -443,15 +443,3 @@ COMMANDS = {
     "ls": (LS, run_ls),
     "volumes": (VOLUMES, run_volumes),
 }
-
-
-def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
-    """Carry out one of the commands here and return its exit code."""
-    command, work = COMMANDS[name]
-    try:
-        return work(given, argv)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(command)
-        return 0

@@ -12,11 +12,14 @@ from buildkit_py.cli.compose_common import (
     looking,
     named,
     prepared,
+    pull_of,
     removes_orphans,
+    same_files,
+    show_plan,
     teller,
     warn,
 )
-from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -204,33 +207,21 @@ def _prepare(
     """Bring images, networks, volumes and dependencies; say whether there is more to do."""
     from buildkit_py.cli.compose_up import bring_images
     from buildkit_py.compose.carry_out import Work, carry_out
-    from buildkit_py.compose.grants import is_same
     from buildkit_py.compose.observe import observe
     from buildkit_py.compose.plan_up import Wanted, for_run
 
-    pull = str(values["pull"] or "")
-    if pull not in ("", "always", "missing", "never", "policy", "build"):
-        raise BadOption(f"`--pull` is always, missing, never or policy, not `{pull}`")
     project = made.project
-
-    def same(service: str, label: str) -> bool:
-        return is_same(project.services[service], made.contents, label)
-
     wanted = Wanted(
-        made.hashes, same_files=same, targets=frozenset({name}), build=bool(values["build"]),
-        pull="" if pull == "policy" else pull, quiet_pull=bool(values["quiet_pull"]),
+        made.hashes, same_files=same_files(made), targets=frozenset({name}),
+        build=bool(values["build"]), pull=pull_of(values),
         no_dependencies=bool(values["no_deps"]), remove_orphans=removes_orphans(values),
     )  # fmt: skip
     plan = for_run(project, observe(engine, project.name, project), wanted, name)
     if given["dry_run"]:
-        from buildkit_py.cli.compose_common import show_plan
-
         show_plan(plan)
         return False
     if plan.of("build", "pull"):
-        done = bring_images(
-            plan, given, engine, made, wanted, quiet_build=bool(values["quiet_build"])
-        )
+        done = bring_images(plan, given, values, engine, made, wanted)
         plan = for_run(project, observe(engine, project.name, project), done, name)
     warn(plan)
     work = Work(
@@ -332,15 +323,3 @@ def _many(value: Value) -> list[str]:
 
 
 COMMANDS = {"exec": (EXEC, run_exec), "run": (RUN, run_run)}
-
-
-def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
-    """Carry out one of the commands here and return its exit code."""
-    command, work = COMMANDS[name]
-    try:
-        return work(given, argv)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(command)
-        return 0

@@ -7,16 +7,19 @@ from buildkit_py.cli.compose_common import (
     at_once,
     build_sinks,
     changing,
+    check_services,
     ended_in_order,
     named,
     prepared,
+    pull_of,
     removes_orphans,
+    same_files,
     seconds_of,
     show_plan,
     teller,
     warn,
 )
-from buildkit_py.cli.reader import BadOption, Command, HelpWanted, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +108,7 @@ def run_plan(given: dict[str, Value], argv: Sequence[str]) -> int:
     made = prepared(given, names)
     wanted = _wanted(made, values, names)
     with changing() as engine:
-        plan = _plan(engine, made.project, wanted)
+        plan = _Look(engine, made.project, wanted).plan
     if values["json"]:
         import json
 
@@ -120,78 +123,87 @@ def run_plan(given: dict[str, Value], argv: Sequence[str]) -> int:
 def run_up(given: dict[str, Value], argv: Sequence[str]) -> int:
     values, names = read(UP, argv)
     _check_up(values)
-    made = prepared(given, names)
-    wanted = _wanted(made, values, names)
-    engine = changing()
-    with engine, engine.project(made.project.name) as group:
-        plan = _plan(engine, made.project, wanted)
-        if given["dry_run"]:
-            show_plan(plan)
-            return 0
-        plan = _with_images(
-            plan, given, engine, made, wanted, quiet_build=bool(values.get("quiet_build"))
-        )
-        warn(plan)
-        work = _work(given, values, engine, group, made)
-        if values["detach"] or values["wait"] or values["no_start"]:
-            from buildkit_py.compose.carry_out import carry_out
-
-            carry_out(plan, work)
-            if values["wait"]:
-                _wait(made.project, engine, group, work, values)
-            elif values["detach"]:
-                _remember(given, engine, made, wanted)
-            return 0
-        from buildkit_py.cli import compose_attach
-
-        return compose_attach.up(plan, work, values, names)
-
-
-def _remember(given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted) -> None:
-    """Keep a record that nothing is left to be done, when that is so and can be seen again."""
-    import time
-
-    from buildkit_py.compose import recall
-    from buildkit_py.compose.observe import observe
-    from buildkit_py.compose.plan_up import up
-
-    arguments = given["argv"]
-    asks_anew = wanted.build or wanted.force_recreate or wanted.recreate_dependencies
-    if asks_anew or wanted.pull == "always" or "-" in made.looked:
-        return
-    assert isinstance(arguments, list)
-    now = time.time_ns()
-    if not all(recall.is_settled(each, now) for each in made.looked.values()):
-        return
-    records = recall.records_of(engine.root)
-    observed = observe(engine, made.project.name, made.project)
-    plan = up(made.project, observed, wanted)
-    if plan.actions or plan.warnings or plan.orphans:
-        return
-    recall.keep(
-        engine.root, arguments, looked=made.looked, records=records,
-        containers=[(each.id, each.running) for each in observed.of_services()], names=plan.kept,
-    )  # fmt: skip
+    return _up(given, values, names)
 
 
 def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:
     values, names = read(CREATE, argv)
+    defaults, _ = read(UP, [])
+    return _up(given, {**defaults, **values, "no_start": True}, names)
+
+
+def _up(given: dict[str, Value], values: dict[str, Value], names: Sequence[str]) -> int:
     made = prepared(given, names)
-    wanted = _wanted(made, {**values, "no_start": True}, names)
+    wanted = _wanted(made, values, names)
     engine = changing()
     with engine, engine.project(made.project.name) as group:
-        plan = _plan(engine, made.project, wanted)
+        look = _Look(engine, made.project, wanted)
         if given["dry_run"]:
-            show_plan(plan)
+            show_plan(look.plan)
             return 0
+        if look.plan.of("build", "pull"):
+            left = bring_images(look.plan, given, values, engine, made, wanted)
+            look = _Look(engine, made.project, left)
+        warn(look.plan)
+        work = _work(given, values, engine, group, made)
+        if not (values["detach"] or values["wait"] or values["no_start"]):
+            from buildkit_py.cli import compose_attach
+
+            return compose_attach.up(look.plan, work, values, names)
         from buildkit_py.compose.carry_out import carry_out
 
-        plan = _with_images(
-            plan, given, engine, made, wanted, quiet_build=bool(values.get("quiet_build"))
-        )
-        warn(plan)
-        carry_out(plan, _work(given, values, engine, group, made))
+        carry_out(look.plan, work)
+        if values["wait"]:
+            _wait(work, values)
+        elif values["detach"]:
+            _remember(given, engine, made, wanted, look)
     return 0
+
+
+class _Look:
+    """What there was at one moment, and what is to be done about it.
+
+    records: from before, for `compose.recall`
+    """
+
+    def __init__(self, engine: Engine, project: model.Project, wanted: Wanted) -> None:
+        from buildkit_py.compose.observe import observe
+        from buildkit_py.compose.plan_up import up
+        from buildkit_py.compose.recall import records_of
+
+        self.records = records_of(engine.root)
+        self.observed = observe(engine, project.name, project)
+        self.plan = up(project, self.observed, wanted)
+
+
+def _remember(
+    given: dict[str, Value], engine: Engine, made: Prepared, wanted: Wanted, look: _Look
+) -> None:
+    """Keep a record that nothing is left to be done, when that is so and can be seen again.
+
+    look: the last one; where it found something to do there is a new one
+    """
+    import time
+
+    from buildkit_py.compose import recall
+
+    arguments = given["argv"]
+    assert isinstance(arguments, list)
+    asks_anew = wanted.build or wanted.force_recreate or wanted.recreate_dependencies
+    if asks_anew or wanted.pull == "always" or "-" in made.looked:
+        return
+    now = time.time_ns()
+    if not all(recall.is_settled(each, now) for each in made.looked.values()):
+        return
+    if look.plan.actions:
+        look = _Look(engine, made.project, wanted)
+    plan = look.plan
+    if plan.actions or plan.warnings or plan.orphans:
+        return
+    recall.keep(
+        engine.root, arguments, looked=made.looked, records=look.records, names=plan.kept,
+        containers=[(each.id, each.running) for each in look.observed.of_services()],
+    )  # fmt: skip
 
 
 def run_down(given: dict[str, Value], argv: Sequence[str]) -> int:
@@ -204,8 +216,6 @@ def run_down(given: dict[str, Value], argv: Sequence[str]) -> int:
         from buildkit_py.compose.plan_end import down
 
         observed = observe(engine, about.name)
-        from buildkit_py.cli.compose_common import check_services
-
         check_services(
             names, {*(each.service for each in observed.containers), *(about.services or ())}
         )
@@ -234,51 +244,24 @@ def _doomed(about: Named, observed: Observed) -> set[str]:
     }
 
 
-def _plan(engine: Engine, project: model.Project, wanted: Wanted) -> Plan:
-    from buildkit_py.compose.observe import observe
-    from buildkit_py.compose.plan_up import up
-
-    return up(project, observe(engine, project.name, project), wanted)
-
-
-def _with_images(
-    plan: Plan,
-    given: dict[str, Value],
-    engine: Engine,
-    made: Prepared,
-    wanted: Wanted,
-    *,
-    quiet_build: bool,
-) -> Plan:
-    """Build and pull what a plan says, and return the plan of what is left."""
-    if not plan.of("build", "pull"):
-        return plan
-    return _plan(
-        engine,
-        made.project,
-        bring_images(plan, given, engine, made, wanted, quiet_build=quiet_build),
-    )
-
-
 def bring_images(
     plan: Plan,
     given: dict[str, Value],
+    values: dict[str, Value],
     engine: Engine,
     made: Prepared,
     wanted: Wanted,
-    *,
-    quiet_build: bool = False,
 ) -> Wanted:
     """Build and pull what a plan says, and return what is then still wanted."""
     from buildkit_py.compose.images import bring
     from buildkit_py.core.data import replace
 
-    quiet = {**given, "progress": "quiet"} if wanted.quiet_pull else given
-    built = {**given, "progress": "quiet"} if quiet_build else given
+    quiet = {**given, "progress": "quiet"}
     with ended_in_order():
         bring(
-            plan.of("build", "pull"), made.project, engine, sink=build_sinks(built),
-            tell=teller(quiet), at_once=at_once(given),
+            plan.of("build", "pull"), made.project, engine,
+            sink=build_sinks(quiet if values.get("quiet_build") else given),
+            tell=teller(quiet if values["quiet_pull"] else given), at_once=at_once(given),
         )  # fmt: skip
     return replace(wanted, build=False, no_build=True, pull="never")
 
@@ -299,61 +282,34 @@ def _work(
     )  # fmt: skip
 
 
-def _wait(
-    project: model.Project,
-    engine: Engine,
-    group: Group,
-    work: Work,
-    values: dict[str, Value],
-) -> None:
-    from buildkit_py.compose.carry_out import Told
+def _wait(work: Work, values: dict[str, Value]) -> None:
+    from buildkit_py.compose.plan_up import jobs
     from buildkit_py.compose.waiting import wait_ready
 
+    project = work.files()
     wait_ready(
-        engine, group, tuple(project.services), jobs(project),
+        work.engine, work.group, tuple(project.services), jobs(project),
         seconds=seconds_of(values["wait_timeout"], "--wait-timeout"), fresh=work.started,
-        tell=lambda name, word, state: work.tell(Told("Container", name, word, state)),
+        tell=work.tell_of_container,
     )  # fmt: skip
-
-
-def jobs(project: model.Project) -> set[str]:
-    """Return the services that others wait for to end."""
-    from buildkit_py.compose.plan import COMPLETED
-
-    return {
-        name
-        for service in project.services.values()
-        for name, dependency in service.depends_on.items()
-        if dependency.condition == COMPLETED
-    }
 
 
 def _wanted(made: Prepared, values: dict[str, Value], names: Sequence[str]) -> Wanted:
     """Return what options ask of a plan. Raises BadOption."""
-    from buildkit_py.compose.grants import is_same
     from buildkit_py.compose.plan_up import Wanted
 
     if values["force_recreate"] and values["no_recreate"]:
         raise BadOption("`--force-recreate` and `--no-recreate` exclude each other")
     if values["build"] and values["no_build"]:
         raise BadOption("`--build` and `--no-build` exclude each other")
-    pull = str(values["pull"] or "")
-    if pull not in ("", "always", "missing", "never", "policy", "build"):
-        raise BadOption(f"`--pull` is always, missing, never or policy, not `{pull}`")
-    services = made.project.services
-
-    def same(service: str, label: str) -> bool:
-        return is_same(services[service], made.contents, label)
-
     return Wanted(
-        made.hashes, same_files=same, scale=_scale(made.project, values["scale"]),
+        made.hashes, same_files=same_files(made), scale=_scale(made.project, values["scale"]),
         targets=frozenset(names), remove_orphans=removes_orphans(values),
         force_recreate=bool(values["force_recreate"]),
         recreate_dependencies=bool(values.get("always_recreate_deps")),
         no_recreate=bool(values["no_recreate"]), no_dependencies=bool(values.get("no_deps")),
         no_start=bool(values.get("no_start")), build=bool(values["build"]),
-        no_build=bool(values["no_build"]), pull="" if pull == "policy" else pull,
-        quiet_pull=bool(values["quiet_pull"]),
+        no_build=bool(values["no_build"]), pull=pull_of(values),
     )  # fmt: skip
 
 
@@ -397,15 +353,3 @@ COMMANDS = {
     "create": (CREATE, run_create),
     "down": (DOWN, run_down),
 }
-
-
-def run(name: str, given: dict[str, Value], argv: Sequence[str]) -> int:
-    """Carry out one of the commands here and return its exit code."""
-    command, work = COMMANDS[name]
-    try:
-        return work(given, argv)
-    except HelpWanted:
-        from buildkit_py.cli.help import print_help
-
-        print_help(command)
-        return 0

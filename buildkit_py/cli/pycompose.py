@@ -54,7 +54,7 @@ _ROOMS = {
     "compose_run": ("exec", "run"),
     "compose_up": ("plan", "up", "create", "down"),
 }
-"""Which module of this room has which commands."""
+"""Which module of this room has which commands: their declarations and what carries them out."""
 
 GLOBAL = Command(
     "pycompose",
@@ -150,7 +150,11 @@ def _run(arguments: list[str]) -> int:
         if name in commands:
             from importlib import import_module
 
-            code: int = import_module(f"buildkit_py.cli.{room}").run(name, values, rest)
+            command, work = import_module(f"buildkit_py.cli.{room}").COMMANDS[name]
+            try:
+                code: int = work(values, rest)
+            except HelpWanted:
+                return _print_help(command)
             return code
     from buildkit_py.core.text import did_you_mean
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 from contextlib import ExitStack
 
 from buildkit_py.compose.grants import digest
@@ -11,7 +10,7 @@ from buildkit_py.compose.observe import containers_of, supervisor_of
 from buildkit_py.compose.plan import Action, Plan, container_name
 from buildkit_py.compose.plan_up import subnet_of
 from buildkit_py.compose.request import LABEL, labels_of, request_of
-from buildkit_py.compose.waiting import ServiceFailed, wait_for_service
+from buildkit_py.compose.waiting import ServiceFailed, is_readable, wait_for_service
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import BuildkitError, HostError, StateError
 from buildkit_py.core.threads import block_signals
@@ -86,6 +85,9 @@ class Work:
     started: list[str] = field(default_factory=list)
     """Ids of containers that were started."""
 
+    def tell_of_container(self, name: str, word: str, state: str) -> None:
+        self.tell(Told("Container", name, word, state))
+
     def files(self) -> model.Project:
         assert self.project is not None
         return self.project
@@ -96,10 +98,6 @@ class Interrupted(BuildkitError):
 
     code = "compose/interrupted"
     exit_code = 130
-
-
-def _is_readable(fd: int) -> bool:
-    return fd >= 0 and bool(select.select([fd], [], [], 0)[0])
 
 
 def carry_out(plan: Plan, work: Work) -> None:
@@ -118,7 +116,7 @@ def carry_out(plan: Plan, work: Work) -> None:
     if not plan.actions:
         return
     if work.interrupted >= 0:
-        _carry_out(plan, work, lambda: None, lambda: _is_readable(work.interrupted))
+        _carry_out(plan, work, lambda: None, lambda: is_readable(work.interrupted))
         return
     reader, writer = os.pipe2(os.O_CLOEXEC)
     work.interrupted = reader

@@ -51,7 +51,6 @@ class Wanted:
     build: bool = False
     no_build: bool = False
     pull: str = ""
-    quiet_pull: bool = False
 
 
 def up(project: model.Project, observed: Observed, wanted: Wanted) -> Plan:
@@ -175,7 +174,7 @@ class _Up:
             found = there.get(network.name)
             at = self.project.at("networks", key)
             if network.external:
-                if found is None and network.name not in ("host", "none", "bridge"):
+                if found is None:
                     raise CannotPlan(
                         f"network `{network.name}` declared as external, but could not be found",
                         at=at,
@@ -333,11 +332,7 @@ class _Up:
 
     def _is_done(self, service: model.Service, each: Container) -> bool:
         """Say whether a container is a job that was done, for what is still as it was then."""
-        is_job = any(
-            other.depends_on[service.name].condition == COMPLETED
-            for other in self.project.services.values()
-            if service.name in other.depends_on
-        )
+        is_job = service.name in jobs(self.project)
         fresh = any(self.starts.get(name) for name in service.depends_on)
         return is_job and each.status == "exited" and each.exit_code == 0 and not fresh
 
@@ -424,6 +419,16 @@ class _Up:
             for needed, dependency in sorted(service.depends_on.items())
             if needed in self.project.services and dependency.condition in (HEALTHY, COMPLETED)
         ]  # fmt: skip
+
+
+def jobs(project: model.Project) -> set[str]:
+    """Return the services that others wait for to end."""
+    return {
+        name
+        for service in project.services.values()
+        for name, dependency in service.depends_on.items()
+        if dependency.condition == COMPLETED
+    }
 
 
 def supervisor_of(project: model.Project, observed: Observed) -> str:

@@ -153,7 +153,7 @@ def select(project: Project, names: Sequence[str], *, dependencies: bool = True)
         from buildkit_py.core.text import did_you_mean
 
         known = {**services, **project.disabled}
-        raise NoService(f"no such service: `{missing[0]}`", hint=did_you_mean(missing[0], known))
+        raise NoService(f"no such service: {missing[0]}", hint=did_you_mean(missing[0], known))
     waiting = found
     while waiting:
         name = waiting.pop()
@@ -167,7 +167,7 @@ def select(project: Project, names: Sequence[str], *, dependencies: bool = True)
                 waiting.append(each)
             elif dependency.get("required", True):
                 at = project.at("services", name, "depends_on", each)
-                raise NoService(f"no such service: `{each}`", at=at)
+                raise NoService(f"no such service: {each}", at=at)
     for name, service in services.items():
         if name in kept and "depends_on" in service:
             left = {n: d for n, d in service["depends_on"].items() if n in kept}

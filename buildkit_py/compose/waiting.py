@@ -148,7 +148,7 @@ def _wait(
         if verdict is None:
             name, notes = known[id].spec.name, _last_lines(engine, known[id])
             text = f"nobody looks after container {name} any more"
-            if stop >= 0 and _is_readable(stop):
+            if is_readable(stop):
                 text, notes = f"interrupted while container {name} was waited for", []
             elif seconds is not None:
                 text = f"application not healthy after {seconds:g}s: `{name}` is not ready"
@@ -177,8 +177,9 @@ def _verdict(known: Known, condition: str) -> str | None:
     return ""
 
 
-def _is_readable(fd: int) -> bool:
-    return bool(select.select([fd], [], [], 0)[0])
+def is_readable(fd: int) -> bool:
+    """Say whether a descriptor has something to read; -1 never has."""
+    return fd >= 0 and bool(select.select([fd], [], [], 0)[0])
 
 
 def _last_lines(engine: Engine, known: Known) -> list[str]:

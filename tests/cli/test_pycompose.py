@@ -148,7 +148,7 @@ def test_a_folder_reached_by_a_link_keeps_its_name(folder: Path) -> None:
         (["config", "--format", "xml"], 2, "`--format` is `yaml` or `json`, not `xml`"),
         (["config", "--resolve-image-digests"], 2, "is not supported yet"),
         (["config", "--nonsense"], 2, "unknown option `--nonsense`"),
-        (["config", "nothere"], 2, "no such service: `nothere`"),
+        (["config", "nothere"], 2, "no such service: nothere"),
         (["--progress", "loud", "config"], 2, "`--progress` is one of auto, tty, plain"),
         (["--parallel", "x", "config"], 2, "`--parallel` takes a whole number"),
         (["watch"], 2, "`pycompose watch` is not supported yet"),
