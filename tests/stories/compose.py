@@ -12,6 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from tests.stories.conftest import Done, Person
+from tests.stories.residue import eventually
+
+STAYS = "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"
+"""A program that ends at once when it is asked to."""
+
+SHOP = """\
+services:
+  web:
+    image: busybox
+    command: [sh, -c, "STAYS"]
+    depends_on:
+      db: {condition: service_healthy}
+      job: {condition: service_completed_successfully}
+  db:
+    image: busybox
+    command: [sh, -c, "touch /ready; STAYS"]
+    healthcheck: {test: test -e /ready, interval: 100ms}
+  job:
+    image: busybox
+    depends_on: [db]
+    command: [sh, -c, "echo migrated"]
+"""
 
 
 @dataclass(slots=True)
@@ -109,3 +131,39 @@ def project(person: Person, text: str, files: Mapping[str, str] | None = None, *
         yield made
     finally:
         made("-p", made.name, "down", "-v", "--remove-orphans", "-t", "0", code=None)
+
+
+def lasting(text: str, **more: str) -> str:
+    """Return a compose file in which STAYS stands for a program that lasts."""
+    for key, value in more.items():
+        text = text.replace(f"%{key}%", value)
+    return text.replace("STAYS", STAYS)
+
+
+def started(composer: Composer, name: str) -> str:
+    return str(composer.inspect(name)["State"]["StartedAt"])
+
+
+def output(composer: Composer, service: str) -> list[str]:
+    return composer("logs", "--no-log-prefix", service).stdout.splitlines()
+
+
+def said(composer: Composer, service: str, text: str) -> bool:
+    """Wait until a service has written a line; show what it did write if that never comes."""
+    found = eventually(lambda: text in output(composer, service))
+    assert found, (text, output(composer, service), composer.containers())
+    return found
+
+
+def supervisor_of(composer: Composer, name: str) -> int:
+    """Return the process that looks after a container: its parent's parent."""
+    pid = composer.inspect(name)["State"]["Pid"]
+
+    def parent(of: int) -> int:
+        return int(Path(f"/proc/{of}/stat").read_text().rpartition(")")[2].split()[1])
+
+    found = pid
+    while "supervisor" not in Path(f"/proc/{found}/cmdline").read_text():
+        found = parent(found)
+        assert found > 1
+    return int(found)

@@ -7,10 +7,9 @@ import subprocess
 
 import pytest
 
-from tests.stories.compose import project
+from tests.stories.compose import lasting, project
 from tests.stories.conftest import Person
 from tests.stories.residue import eventually
-from tests.stories.test_compose_up import lasting
 
 pytestmark = [pytest.mark.kernel("overlay")]
 

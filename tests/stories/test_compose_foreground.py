@@ -11,10 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.stories.compose import Composer, project
+from tests.stories.compose import STAYS, Composer, lasting, project
 from tests.stories.conftest import Person
 from tests.stories.residue import eventually, watching
-from tests.stories.test_compose_up import STAYS, lasting
 
 pytestmark = [pytest.mark.kernel("overlay")]
 

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.stories.compose import Composer, project
+from tests.stories.compose import Composer, project, supervisor_of
 from tests.stories.conftest import Person
 from tests.stories.residue import eventually, on_the_network, watching
-from tests.stories.test_compose_up import supervisor_of
 
 pytestmark = [pytest.mark.kernel("overlay"), pytest.mark.root]
 

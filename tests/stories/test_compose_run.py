@@ -16,10 +16,9 @@ import termios
 
 import pytest
 
-from tests.stories.compose import Composer, project
+from tests.stories.compose import SHOP, STAYS, Composer, lasting, project, started
 from tests.stories.conftest import Done, Person
 from tests.stories.residue import eventually, watching
-from tests.stories.test_compose_up import SHOP, STAYS, lasting, started
 
 pytestmark = [pytest.mark.kernel("overlay")]
 

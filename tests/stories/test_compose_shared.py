@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stories.compose import Composer, project
+from tests.stories.compose import Composer, lasting, project
 from tests.stories.conftest import Person
 from tests.stories.residue import watching
-from tests.stories.test_compose_up import lasting
 
 pytestmark = [pytest.mark.kernel("overlay")]
 

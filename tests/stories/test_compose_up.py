@@ -3,58 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from pathlib import Path
 
 import pytest
 
-from tests.stories.compose import Composer, project
+from tests.stories.compose import SHOP, STAYS, Composer, lasting, output, project, said, started
 from tests.stories.conftest import Person
-from tests.stories.residue import command, descendants, eventually, watching
+from tests.stories.residue import eventually, watching
 
 pytestmark = [pytest.mark.kernel("overlay")]
-
-STAYS = "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"
-"""A program that ends at once when it is asked to."""
-
-
-def lasting(text: str, **more: str) -> str:
-    """Return a compose file in which STAYS stands for a program that lasts."""
-    for key, value in more.items():
-        text = text.replace(f"%{key}%", value)
-    return text.replace("STAYS", STAYS)
-
-
-def started(composer: Composer, name: str) -> str:
-    return str(composer.inspect(name)["State"]["StartedAt"])
-
-
-def output(composer: Composer, service: str) -> list[str]:
-    return composer("logs", "--no-log-prefix", service).stdout.splitlines()
-
-
-def said(composer: Composer, service: str, text: str) -> bool:
-    return eventually(lambda: text in output(composer, service))
-
-
-SHOP = """\
-services:
-  web:
-    image: busybox
-    command: [sh, -c, "STAYS"]
-    depends_on:
-      db: {condition: service_healthy}
-      job: {condition: service_completed_successfully}
-  db:
-    image: busybox
-    command: [sh, -c, "touch /ready; STAYS"]
-    healthcheck: {test: test -e /ready, interval: 100ms}
-  job:
-    image: busybox
-    depends_on: [db]
-    command: [sh, -c, "echo migrated"]
-"""
 
 
 def test_services_start_in_the_order_of_their_needs_and_stop_in_reverse(anyone: Person) -> None:
@@ -675,56 +632,6 @@ def test_profiles_switch_services_on(anyone: Person) -> None:
         assert "orphan" not in app("up", "-d").stderr
 
 
-def supervisor_of(composer: Composer, name: str) -> int:
-    """Return the process that looks after a container: its parent's parent."""
-    pid = composer.inspect(name)["State"]["Pid"]
-
-    def parent(of: int) -> int:
-        return int(Path(f"/proc/{of}/stat").read_text().rpartition(")")[2].split()[1])
-
-    found = pid
-    while "supervisor" not in Path(f"/proc/{found}/cmdline").read_text():
-        found = parent(found)
-        assert found > 1
-    return int(found)
-
-
-def test_a_killed_supervisor_takes_all_along_and_up_brings_it_back(anyone: Person) -> None:
-    with watching() as watch, project(anyone, lasting(SHOP)) as shop:
-        shop("up", "-d")
-        os.kill(supervisor_of(shop, "web-1"), signal.SIGKILL)
-
-        assert eventually(lambda: "running" not in shop.states().values())
-        shop("up", "-d")
-        assert shop.states()["web-1"] == "running"
-
-        os.kill(supervisor_of(shop, "web-1"), signal.SIGKILL)
-        shop("down", "-v")
-        assert shop.containers() == {}
-        watch.check()
-
-
-@pytest.mark.parametrize("wait_for", ["Creating", "Created", "Starting", "Started"])
-def test_up_may_be_killed_at_any_moment(anyone: Person, wait_for: str) -> None:
-    with watching() as watch, project(anyone, lasting(SHOP)) as shop:
-        process = shop.start("up", "-d")
-        assert process.stderr is not None
-        for line in process.stderr:
-            if f"  {wait_for}".encode() in line:
-                break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-        assert process.stdout is not None
-        process.stdout.close()
-
-        shop("up", "-d")
-        assert shop.states() == {"db-1": "running", "job-1": "exited", "web-1": "running"}
-        shop("down", "-v")
-        watch.check()
-        assert shop.containers() == {}
-
-
 def test_an_up_that_was_answered_from_memory_sees_every_change(anyone: Person) -> None:
     with project(anyone, lasting(CHANGING, WORD="one")) as app:
         for _ in range(3):
@@ -745,63 +652,3 @@ def test_an_up_that_was_answered_from_memory_sees_every_change(anyone: Person) -
         app("up", "-d")
         app("down")
         assert "app-a-1  Started" in app("up", "-d").stderr
-
-
-@pytest.mark.parametrize("wait_for", ["Stopping", "Stopped", "Removing", "Removed"])
-def test_down_may_be_killed_at_any_moment(anyone: Person, wait_for: str) -> None:
-    with watching() as watch, project(anyone, lasting(SHOP)) as shop:
-        shop("up", "-d")
-        process = shop.start("down", "-v")
-        assert process.stderr is not None
-        assert process.stdout is not None
-        for line in process.stderr:
-            if f"  {wait_for}".encode() in line:
-                break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-        process.stdout.close()
-
-        shop("down", "-v")
-        assert shop.containers() == {}
-        assert "app_default" not in shop.engine("network", "ls").stdout
-        watch.check()
-
-
-PUBLISHED = """\
-services:
-  web: {image: busybox, command: [sh, -c, "STAYS"], ports: ["127.0.0.1::80"]}
-"""
-
-
-def parts_of(supervisor: int) -> dict[str, int]:
-    """Return the processes that a supervisor has beside it, by what they are."""
-    found: dict[str, int] = {}
-    for pid in descendants(supervisor):
-        words = command(pid)
-        if "zygote" in words:
-            found["zygote"] = min(pid, found.get("zygote", pid))
-        elif "proxy" in words:
-            found["proxy"] = pid
-        elif words.split(" ")[0].rpartition("/")[2] in ("pasta", "pasta.avx2", "slirp4netns"):
-            found["uplink"] = pid
-    return found
-
-
-@pytest.mark.parametrize("part", ["zygote", "proxy", "uplink"])
-def test_any_part_may_be_killed_and_down_leaves_nothing(anyone: Person, part: str) -> None:
-    with watching() as watch, project(anyone, lasting(PUBLISHED)) as app:
-        app("up", "-d")
-        parts = parts_of(supervisor_of(app, "web-1"))
-        if part not in parts:
-            assert part == "uplink", parts
-            pytest.skip("root needs no helper for its uplink")
-        os.kill(parts[part], signal.SIGKILL)
-
-        app("down", timeout_seconds=60)
-        assert app.containers() == {}
-        watch.check()
-        app("up", "-d")
-        assert app.states() == {"web-1": "running"}
-        app("down")
-        watch.check()
