@@ -249,7 +249,7 @@ def run_scale(given: dict[str, Value], argv: Sequence[str]) -> int:
 
     words = [word for pair in pairs for word in ("--scale", pair)]
     more = ["--no-deps"] if values["no_deps"] else []
-    return compose_up.run_up(given, ["-d", "--no-recreate", *more, *words, *names])
+    return compose_up.run_up(given, ["-d", "--no-recreate", *more, *words, *names], remember=False)
 
 
 def run_wait(given: dict[str, Value], argv: Sequence[str]) -> int:

@@ -252,18 +252,15 @@ def show_plan(plan: Plan) -> None:
 
 def warn(plan: Plan) -> None:
     """Print on standard error what a plan warns of."""
-    from buildkit_py.cli.paint import painter
-    from buildkit_py.core.draw import printable
+    from buildkit_py.cli.paint import print_warning
 
-    texts = list(plan.warnings)
+    for text in plan.warnings:
+        print_warning(text)
     if plan.orphans and not _is_true("COMPOSE_IGNORE_ORPHANS"):
-        texts.append(
+        print_warning(
             f"found orphan containers ({', '.join(plan.orphans)}) for this project: if you removed"
             " or renamed this service in your compose file, `--remove-orphans` cleans up"
         )
-    paint = painter(sys.stderr)
-    for text in texts:
-        print(f"{paint('warning', 'warning')}: {printable(text)}", file=sys.stderr)
 
 
 def removes_orphans(values: dict[str, Value]) -> bool:

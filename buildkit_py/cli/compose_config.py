@@ -108,14 +108,11 @@ def request(given: dict[str, Value]) -> Request:
 
 def warn_all(loading: Loading) -> None:
     """Print a load's warnings on standard error."""
-    if loading.warnings:
-        from buildkit_py.cli.paint import painter
-        from buildkit_py.core.draw import printable
+    from buildkit_py.cli.paint import print_warning
 
-        paint = painter(sys.stderr)
-        for text in loading.warnings:
-            print(f"{paint('warning', 'warning')}: {printable(text)}", file=sys.stderr)
-        loading.warnings.clear()
+    for text in loading.warnings:
+        print_warning(text)
+    loading.warnings.clear()
 
 
 def run_config(given: dict[str, Value], argv: Sequence[str]) -> int:

@@ -19,6 +19,7 @@ from buildkit_py.cli.compose_common import (
     teller,
     warn,
 )
+from buildkit_py.cli.paint import print_warning
 from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
@@ -226,7 +227,7 @@ def _prepare(
     warn(plan)
     work = Work(
         engine, group, project, made.hashes, made.contents, at_once=at_once(given),
-        tell=teller(given),
+        tell=teller(given), warn=print_warning,
     )  # fmt: skip
     carry_out(plan, work)
     return True

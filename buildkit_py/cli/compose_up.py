@@ -19,6 +19,7 @@ from buildkit_py.cli.compose_common import (
     teller,
     warn,
 )
+from buildkit_py.cli.paint import print_warning
 from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
@@ -120,19 +121,22 @@ def run_plan(given: dict[str, Value], argv: Sequence[str]) -> int:
     return 0
 
 
-def run_up(given: dict[str, Value], argv: Sequence[str]) -> int:
+def run_up(given: dict[str, Value], argv: Sequence[str], *, remember: bool = True) -> int:
+    """remember: keep a record that nothing is left to be done, for the next one like it."""
     values, names = read(UP, argv)
     _check_up(values)
-    return _up(given, values, names)
+    return _up(given, values, names, remember=remember)
 
 
 def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:
     values, names = read(CREATE, argv)
     defaults, _ = read(UP, [])
-    return _up(given, {**defaults, **values, "no_start": True}, names)
+    return _up(given, {**defaults, **values, "no_start": True}, names, remember=False)
 
 
-def _up(given: dict[str, Value], values: dict[str, Value], names: Sequence[str]) -> int:
+def _up(
+    given: dict[str, Value], values: dict[str, Value], names: Sequence[str], *, remember: bool
+) -> int:
     made = prepared(given, names)
     wanted = _wanted(made, values, names)
     engine = changing()
@@ -155,7 +159,7 @@ def _up(given: dict[str, Value], values: dict[str, Value], names: Sequence[str])
         carry_out(look.plan, work)
         if values["wait"]:
             _wait(work, values)
-        elif values["detach"]:
+        elif remember:
             _remember(given, engine, made, wanted, look)
     return 0
 
@@ -277,7 +281,7 @@ def _work(
 
     return Work(
         engine, group, made.project, made.hashes, made.contents, at_once=at_once(given),
-        stop_seconds=seconds_of(values.get("timeout")), tell=teller(given),
+        stop_seconds=seconds_of(values.get("timeout")), tell=teller(given), warn=print_warning,
         renew_volumes=bool(values.get("renew_anon_volumes")),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,3 +39,11 @@ def painter(stream: TextIO) -> Callable[[str, str], str]:
         return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
     return paint
+
+
+def print_warning(text: str) -> None:
+    """Print a warning on standard error, in one piece: other threads may print, too."""
+    from buildkit_py.core.draw import printable
+
+    word = painter(sys.stderr)("warning", "warning")
+    print(f"{word}: {printable(text)}\n", end="", file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ import os
 import time
 from _thread import allocate_lock  # `threading` takes 2 ms to import
 
+from buildkit_py.cli.paint import is_coloured
 from buildkit_py.core.events import (
     Event,
     Sink,
@@ -213,7 +214,7 @@ class Live:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
-        self.colour = "NO_COLOR" not in os.environ
+        self.colour = is_coloured(stream)
         self.lock = allocate_lock()
         self.lines = Lines()
         self.running: dict[int, tuple[str, float, list[str]]] = {}

@@ -60,7 +60,7 @@ class Work:
     project, hashes, contents: only for plans of `up`, which create
     stop_seconds: None is each container's own; signal: for `kill`
     keep_volumes: what is removed leaves its volumes without a name
-    tell: called from several threads
+    tell, warn: called from several threads
     """
 
     engine: Engine
@@ -74,6 +74,7 @@ class Work:
     renew_volumes: bool = False
     at_once: int = AT_ONCE
     tell: Callable[[Told], None] = lambda told: None
+    warn: Callable[[str], None] = lambda text: None
     interrupted: int = -1
     """A descriptor that becomes readable when nothing new may begin, and waits end."""
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -165,11 +166,7 @@ def _carry_out(
                 elif failure is not None:
                     continue
                 elif action.optional and isinstance(error, ServiceFailed):
-                    word = (
-                        f'Skipped: optional dependency "{action.target}" failed to start:'
-                        f" {error.message}"
-                    )
-                    work.tell(Told("Service", action.target, word, "warning"))
+                    work.warn(error.message)
                     done.add(action.key)
                 else:
                     failure = error
@@ -303,8 +300,8 @@ def _remove_volume(action: Action, work: Work) -> None:
 
 def _wait(action: Action, work: Work) -> None:
     wait_for_service(
-        work.engine, work.group, action.service, action.condition, stop=work.interrupted,
-        tell=lambda name, word, state: work.tell(Told("Container", name, word, state)),
+        work.engine, work.group, action.service, action.condition,
+        optional=action.optional, stop=work.interrupted, tell=work.tell_of_container,
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ def down(
     """Plan what leaves nothing of a project.
 
     services: those of the files; None where there are no files, and all are the project's
-    targets: only these and what depends on them; the networks stay
+    targets: only these and what depends on them, and networks that nobody is in any more
     volumes: names of those to be removed, None: none are
     external: names of networks that are not the project's, whatever their label says
     """
@@ -52,19 +52,17 @@ def down(
     actions = _ends(mine, "the project is taken down", remove=True)
     removed = tuple(key for key, action in actions.items() if action.kind == "remove")
     warnings = []
-    if not targets:
-        left = [each for each in observed.containers if each not in mine]
-        busy = {network: each.name for each in left for network in each.networks}
-        for network in sorted(observed.networks, key=lambda one: one.name):
-            if not network.is_of(name) or network.name in external:
-                continue
-            if network.name in busy:
-                warnings.append(
-                    f"the network `{network.name}` stays: `{busy[network.name]}` is in it"
-                )
-                continue
+    left = [each for each in observed.containers if each not in mine]
+    busy = {network: each.name for each in left for network in each.networks}
+    for network in sorted(observed.networks, key=lambda one: one.name):
+        if not network.is_of(name) or network.name in external:
+            continue
+        if network.name not in busy:
             action = Action("remove-network", network.name, "the project is taken down", removed)
             actions[action.key] = action
+        elif not targets:
+            warnings.append(f"the network `{network.name}` stays: `{busy[network.name]}` is in it")
+    if not targets:
         for volume in sorted(observed.volumes, key=lambda one: one.name):
             if volumes is not None and volume.name in volumes:
                 action = Action("remove-volume", volume.name, "`--volumes` asks for it", removed)

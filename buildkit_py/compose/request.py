@@ -147,6 +147,7 @@ def request_of(
             for key, use in uses
         ),
         ports=_ports(service),
+        exposed_ports=_exposed_ports(project, service),
         read_only=service.read_only,
         init=bool(service.init),
         cap_add=service.cap_add,
@@ -200,6 +201,14 @@ def _ports(service: model.Service) -> tuple[Port, ...]:
         host = f"{address}:{published}:" if address else f"{published}:" if published else ""
         ports += parse(f"{host}{port.target}/{port.protocol}")
     return tuple(ports)
+
+
+def _exposed_ports(project: model.Project, service: model.Service) -> tuple[str, ...]:
+    from buildkit_py.dockerfile.config import exposed_ports
+
+    if not service.expose:
+        return ()
+    return exposed_ports(service.expose, project.at("services", service.name, "expose"))
 
 
 def _volumes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import time
 
 from buildkit_py.compose.observe import containers_of, service_of
 from buildkit_py.compose.plan import COMPLETED, HEALTHY, STARTED
@@ -27,8 +28,13 @@ _INCOMPLETE = "didn't complete successfully"
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Why a wait ended in vain. verdict: on a container, "" where there is none; text: all of it"""
+    """Why a wait ended in vain.
 
+    name: of the container that it is about
+    verdict: on it, "" where there is none; text: all of it
+    """
+
+    name: str
     verdict: str
     text: str
     notes: list[str]
@@ -47,31 +53,36 @@ def wait_for_service(
     service: str,
     condition: str,
     *,
+    optional: bool = False,
     stop: int = -1,
     tell: Callable[[str, str, str], None] = lambda name, word, state: None,
 ) -> None:
     """Wait for a condition of `depends_on` to hold of all containers. Raises ServiceFailed.
 
+    optional: what needs it goes on without it
     stop: a descriptor that becomes readable when nobody wants to wait any more
-    tell: told a container's name, a word, and `working`, `done` or `error`
+    tell: told a container's name, a word, and `working`, `done`, `warning` or `error`
     """
     waiting = {
         known.spec.id: condition
         for known in containers_of(engine, group.name)
         if service_of(known) == service
     }
-    names = [engine.find(id).spec.name for id in waiting]
-    for name in names:
-        tell(name, "Waiting", "working")
-    failed = _wait(engine, group, waiting, stop=stop)
-    for name in names:
-        word = "Exited" if condition == COMPLETED else "Healthy"
-        tell(name, "Error" if failed else word, "error" if failed else "done")
+    for id in waiting:
+        tell(engine.find(id).spec.name, "Waiting", "working")
+    failed = _wait(engine, group, waiting, stop=stop, ready=_teller(tell))
     if failed is None:
         return
-    if failed.verdict.startswith(_INCOMPLETE):
-        raise ServiceFailed(f"service `{service}` {failed.verdict}", notes=failed.notes)
-    raise ServiceFailed(f"dependency failed to start: {failed.text}", notes=failed.notes)
+    is_over = failed.verdict.startswith(_INCOMPLETE)
+    text = f"service `{service}` {failed.verdict}" if is_over else failed.text
+    if optional:
+        word = f'optional dependency "{service}" failed to start'
+        tell(failed.name, f"Skipped: {word}", "warning")
+        raise ServiceFailed(f"{word}: {text}", notes=failed.notes)
+    tell(failed.name, "Error", "error")
+    if not is_over:
+        text = f"dependency failed to start: {text}"
+    raise ServiceFailed(text, notes=failed.notes)
 
 
 def wait_ready(
@@ -91,21 +102,26 @@ def wait_ready(
     Raises ServiceFailed as soon as one of them cannot become ready.
     """
     waiting = {}
-    names = {}
     for known in containers_of(engine, group.name):
         if service_of(known) in services:
-            names[known.spec.id] = known.spec.name
             tell(known.spec.name, "Waiting", "working")
             is_checked = known.spec.healthcheck is not None
             waiting[known.spec.id] = (
                 COMPLETED if service_of(known) in jobs else HEALTHY if is_checked else STARTED
             )
     unproven = any(waiting.get(id) == STARTED for id in fresh)
-    failed = _wait(engine, group, waiting, seconds=seconds or None, unproven=unproven)
-    for id, condition in waiting.items() if failed is None else ():
-        tell(names[id], "Exited" if condition == COMPLETED else "Healthy", "done")
+    failed = _wait(
+        engine, group, waiting, seconds=seconds or None, unproven=unproven, ready=_teller(tell)
+    )
     if failed is not None:
         raise ServiceFailed(failed.text, notes=failed.notes)
+
+
+def _teller(tell: Callable[[str, str, str], None]) -> Callable[[str, str], None]:
+    """Return what tells that a condition holds of a container."""
+    return lambda name, condition: tell(
+        name, "Exited" if condition == COMPLETED else "Healthy", "done"
+    )
 
 
 def _wait(
@@ -116,11 +132,13 @@ def _wait(
     seconds: float | None = None,
     unproven: bool = False,
     stop: int = -1,
+    ready: Callable[[str, str], None],
 ) -> _Failed | None:
     """Wait until conditions hold; return why one does not, None if all do.
 
     waiting: conditions by the containers' ids
     unproven: that something runs is believed when it still does after SETTLE_SECONDS
+    ready: told a container's name and its condition as soon as that holds
     """
     known: dict[str, Known] = {}
 
@@ -132,18 +150,33 @@ def _wait(
                 return {id: "was removed meanwhile"}
         return {id: _verdict(known[id], condition) for id, condition in waiting.items()}
 
+    told: set[str] = set()
+    begin = time.monotonic()
+
+    def look() -> list[str | None]:
+        found = verdicts()
+        is_proven = not unproven or time.monotonic() >= begin + SETTLE_SECONDS
+        for id, verdict in found.items():
+            if verdict == "" and id not in told and (is_proven or waiting[id] != STARTED):
+                told.add(id)
+                ready(known[id].spec.name, waiting[id])
+        return list(found.values())
+
     def is_decided() -> bool:
-        found = verdicts().values()
+        found = look()
         return None not in found or any(found)
 
-    if group.until(is_decided, seconds=seconds, stop=stop) and unproven:
-        group.until(lambda: any(verdicts().values()), seconds=SETTLE_SECONDS)
+    if unproven:
+        most = SETTLE_SECONDS if seconds is None else min(seconds, SETTLE_SECONDS)
+        group.until(lambda: any(look()), seconds=most, stop=stop)
+    left = None if seconds is None else max(begin + seconds - time.monotonic(), 0)
+    group.until(is_decided, seconds=left, stop=stop)
     found = verdicts()
     for id, verdict in found.items():
         if verdict:
             name = known[id].spec.name if id in known else id[:12]
             notes = _last_lines(engine, known[id]) if id in known else []
-            return _Failed(verdict, f"container {name} {verdict}", notes)
+            return _Failed(name, verdict, f"container {name} {verdict}", notes)
     for id, verdict in found.items():
         if verdict is None:
             name, notes = known[id].spec.name, _last_lines(engine, known[id])
@@ -152,7 +185,7 @@ def _wait(
                 text, notes = f"interrupted while container {name} was waited for", []
             elif seconds is not None:
                 text = f"application not healthy after {seconds:g}s: `{name}` is not ready"
-            return _Failed("", text, notes)
+            return _Failed(name, "", text, notes)
     return None
 
 

@@ -124,6 +124,7 @@ class ContainerRequest:
     capabilities are docker's with some added and dropped; `ALL` stands for all
     healthcheck: None is the image's, a test of ("NONE",) is none; times in nanoseconds
     stop_signal, stop_seconds: "" and None are the image's, else SIGTERM and ten seconds
+    exposed_ports: `80/tcp`, beside the image's
     """
 
     image: str
@@ -145,6 +146,7 @@ class ContainerRequest:
     network_mode: Literal["networks", "host", "none"] = "networks"
     networks: tuple[NetworkUse, ...] = ()
     ports: tuple[Port, ...] = ()
+    exposed_ports: tuple[str, ...] = ()
     read_only: bool = False
     init: bool = False
     cap_add: tuple[str, ...] = ()

@@ -105,7 +105,9 @@ def create(
             network_mode=request.network_mode,
             networks=request.networks,
             ports=request.ports,
-            exposed_ports=tuple(image.config.exposed_ports),
+            exposed_ports=tuple(
+                dict.fromkeys((*image.config.exposed_ports, *request.exposed_ports))
+            ),
             stdin_open=request.stdin_open,
             restart=request.restart,
             healthcheck=_healthcheck(request.healthcheck, image.config.healthcheck),

@@ -100,6 +100,14 @@ def test_down_of_a_service_takes_its_dependants_along() -> None:
 
     assert {action.service for action in found.actions} == {"job", "web"}
     assert "remove-network app_default" not in keys(found)
+    assert found.warnings == ()
+
+
+def test_down_of_the_last_service_takes_its_network_along() -> None:
+    found = plan_end.down("app", SHOP, services=["web", "job", "db"], targets=["db"])
+
+    assert after(found)["remove-network app_default"] >= {"remove app-db-1"}
+    assert "remove-volume app_data" not in keys(found)
 
 
 def test_down_leaves_external_networks() -> None:

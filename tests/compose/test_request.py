@@ -9,6 +9,7 @@ import pytest
 from buildkit_py.compose.errors import BadValue
 from buildkit_py.compose.request import faults, image_of, labels_of, request_of
 from buildkit_py.compose.typed import typed
+from buildkit_py.dockerfile.config import BadPort
 from buildkit_py.engine.containers import ContainerRequest, NetworkUse, RestartPolicy
 from buildkit_py.engine.mounts import VolumeRequest
 from tests.compose.conftest import FOLDER, loaded
@@ -104,6 +105,16 @@ def test_ports() -> None:
         ("", 9000, 90, "tcp"),
         ("", 9001, 91, "tcp"),
     ]
+
+
+def test_exposed_ports() -> None:
+    made = requested("expose: [80, '53/udp', '8000-8002/tcp', '80/tcp']")
+
+    assert made.exposed_ports == ("80/tcp", "53/udp", "8000/tcp", "8001/tcp", "8002/tcp", "80/tcp")
+    with pytest.raises(BadPort, match="invalid proto `icmp`") as caught:
+        requested("expose: ['80/icmp']")
+    assert caught.value.at is not None
+    assert caught.value.at.line == 5
 
 
 def test_volumes_of_all_kinds() -> None:

@@ -154,7 +154,11 @@ def test_a_failing_job_that_is_optional_is_told_and_no_more(anyone: Person) -> N
     with project(anyone, lasting(FAILING, REQUIRED="false")) as app:
         done = app("up", "-d")
 
-        assert "exit 3" in done.stderr
+        told = done.stderr.splitlines()
+        why = 'optional dependency "job" failed to start'
+        assert f" Container app-job-1  Skipped: {why}" in told
+        assert f"warning: {why}: service `job` didn't complete successfully: exit 3" in told
+        assert "Error" not in done.stderr
         assert app.states() == {"job-1": "exited", "web-1": "running"}
 
 
@@ -592,6 +596,39 @@ def test_wait_says_what_did_not_come_up(anyone: Person) -> None:
 
         failed = app("up", "--wait", code=1)
         assert "app-bad-1" in failed.stderr
+
+
+READY = """\
+services:
+  late:
+    image: busybox
+    command: [sh, -c, "STAYS"]
+    healthcheck: {test: "test -e /ready", interval: 100ms, start_period: 60s}
+    expose: ["53/udp", 8000-8001]
+  soon:
+    image: busybox
+    command: [sh, -c, "STAYS"]
+"""
+
+
+def test_wait_tells_each_container_when_it_is_ready(anyone: Person) -> None:
+    with project(anyone, lasting(READY)) as app, app.start("up", "-d", "--wait") as process:
+        assert process.stderr is not None
+        told = []
+        for line in process.stderr:
+            told.append(line.decode().strip())
+            if told[-1] == "Container app-soon-1  Healthy":
+                break
+        assert "Container app-late-1  Healthy" not in told
+        app("exec", "late", "touch", "/ready")
+        assert process.stderr.read().decode().strip() == "Container app-late-1  Healthy"
+        assert process.wait(60) == 0
+
+        row = app.containers()["app-late-1"]
+        ports = {(each["TargetPort"], each["Protocol"]) for each in row["Publishers"]}
+        assert ports == {(53, "udp"), (8000, "tcp"), (8001, "tcp")}
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
 
 
 def test_wait_has_an_end(anyone: Person) -> None:
