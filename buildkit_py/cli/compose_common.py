@@ -150,11 +150,14 @@ def named(given: dict[str, Value]) -> Named:
 def changing() -> Engine:
     """Open the engine for what changes its root. Before any thread."""
     from buildkit_py.core.dirs import run_dir, state_root
+    from buildkit_py.core.signals import miss_none
     from buildkit_py.engine.client import Engine
     from buildkit_py.runtime.userns import enter
 
     root, run = state_root(), run_dir()  # before we look like root
-    return Engine.open(root, run, host=enter())
+    host = enter()
+    miss_none()
+    return Engine.open(root, run, host=host)
 
 
 @contextlib.contextmanager

@@ -88,11 +88,14 @@ def looking(values: dict[str, Value]) -> Engine:
 def changing(values: dict[str, Value]) -> Engine:
     """Open the engine for what does. Rootless, its files belong to ids of a namespace."""
     from buildkit_py.core.dirs import run_dir
+    from buildkit_py.core.signals import miss_none
     from buildkit_py.engine.client import Engine
     from buildkit_py.runtime.userns import enter
 
     root, run = root_of(values), run_dir()  # before we look like root
-    return Engine.open(root, run, host=enter())
+    host = enter()
+    miss_none()
+    return Engine.open(root, run, host=host)
 
 
 def each(

@@ -148,9 +148,11 @@ def run_run(argv: Sequence[str]) -> int:
 
     with Zygote.start(host) as zygote:
         from buildkit_py.cli.common import end_in_order
+        from buildkit_py.core.signals import miss_none
         from buildkit_py.engine.run import Talk, run
 
         end_in_order()
+        miss_none()
         looked = request.pull != "always"
         talk = Talk(_notice, lambda reference: _on_pull(reference, looked=looked), told(_say))
         end = run(request, root=root, host=host, zygote=zygote, run_dir=run_files, talk=talk)

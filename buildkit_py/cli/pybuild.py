@@ -157,7 +157,10 @@ def _build_anew(request: BuildRequest, sink: Sink) -> int:
     from buildkit_py.runtime.zygote import Zygote
 
     with Zygote.start(host) as zygote:
+        from buildkit_py.core.signals import miss_none
+
         end_in_order()
+        miss_none()
         open_many()
         from buildkit_py.build.builder import build
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from buildkit_py.core.signals import caught
+from buildkit_py.core.signals import caught, miss_none
 
 
 def test_a_signal_is_handled_while_the_main_thread_never_looks() -> None:
@@ -68,3 +68,21 @@ def test_what_was_set_up_before_stands_again() -> None:
     assert set(os.listdir("/proc/self/fd")) == fds
     assert signal.set_wakeup_fd(-1) == -1
     assert not [each for each in threading.enumerate() if each.name == "signals"]
+
+
+def test_a_main_thread_that_waits_is_woken_for_its_handlers() -> None:
+    """Here the handler's turn is missed for sure: another thread takes the signal."""
+    main = os.fork()
+    if main == 0:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 20)  # ends it if nothing else does
+            miss_none()
+            signal.signal(signal.SIGTERM, lambda number, frame: os._exit(3))
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+            threading.Timer(0.2, _send, [signal.SIGTERM]).start()  # when we wait below
+            forever = threading.Lock()
+            forever.acquire()
+            forever.acquire()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(main, 0)[1]) == 3
