@@ -28,8 +28,10 @@ DOCKER = frozenset(
 """What docker grants to a container, a80425fb: moby/moby daemon/pkg/oci/caps/defaults.go."""
 
 _VERSION_3 = 0x20080522
+_PR_SET_KEEPCAPS = 8
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 
@@ -49,6 +51,11 @@ _prctl = Call("prctl", ctypes.c_int, *[ctypes.c_ulong] * 4)
 def mask(names: Iterable[str]) -> int:
     """Return the set as bits. Raises ValueError for a name that is none."""
     return sum(1 << NAMES.index(name.removeprefix("CAP_")) for name in set(names))
+
+
+def names_of(bits: int) -> list[str]:
+    """Return the names of a set given as bits."""
+    return [name for number, name in enumerate(NAMES) if bits >> number & 1]
 
 
 def permitted() -> int:
@@ -78,6 +85,37 @@ def drop_bounding(keep: int) -> None:
             if error.errno == errno.EINVAL:
                 break
             raise KernelError("prctl", f"drop capability {number}", error.errno or 0) from None
+
+
+def set_sets(effective: int, permitted: int, inheritable: int) -> None:
+    """Set this thread's three sets, as bits. Raises KernelError."""
+    data = (_Data * 2)()
+    for half in (0, 1):
+        shift = 32 * half
+        data[half].effective = effective >> shift & 0xFFFFFFFF
+        data[half].permitted = permitted >> shift & 0xFFFFFFFF
+        data[half].inheritable = inheritable >> shift & 0xFFFFFFFF
+    try:
+        _capset(_Header(_VERSION_3, 0), data)
+    except OSError as error:
+        raise KernelError("capset", f"{permitted:#x}", error.errno or 0) from None
+
+
+def raise_ambient(bits: int) -> int:
+    """Add to the ambient set what may be added; returns what could not be."""
+    left = 0
+    for number in range(64):
+        if bits >> number & 1:
+            try:
+                _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0)
+            except OSError:
+                left |= 1 << number
+    return left
+
+
+def keep_permitted(yes: bool) -> None:
+    """Let a change of ids from 0 leave the permitted set alone; execve forgets it."""
+    _prctl(_PR_SET_KEEPCAPS, int(yes), 0, 0, 0)
 
 
 def set_capabilities(bits: int) -> None:

@@ -66,7 +66,7 @@ def program() -> bytes:
 def is_possible() -> bool:
     """Tell whether this kernel, and whoever contains us, takes such a program."""
     try:
-        os.close(_load())
+        os.close(load(program()))
     except KernelError:
         return False
     return True
@@ -77,7 +77,7 @@ def attach(cgroup_fd: int) -> None:
 
     Needs CAP_BPF and CAP_NET_ADMIN or CAP_SYS_ADMIN outside of user namespaces. KernelError.
     """
-    fd = _load()
+    fd = load(program())
     try:
         attributes = struct.pack("=IIII", cgroup_fd, fd, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI)
         _bpf(_PROGRAM_ATTACH, attributes, len(attributes))
@@ -87,8 +87,8 @@ def attach(cgroup_fd: int) -> None:
         os.close(fd)
 
 
-def _load() -> int:
-    code = program()
+def load(code: bytes) -> int:
+    """Give the kernel a program and return its descriptor. Raises KernelError."""
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"Apache-2.0")
     attributes = struct.pack(

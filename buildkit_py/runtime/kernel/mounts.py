@@ -50,7 +50,8 @@ OPEN_TREE_CLONE = 1
 _CLOEXEC = os.O_CLOEXEC
 _FSOPEN_CLOEXEC = 1
 _FSMOUNT_CLOEXEC = 1
-_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
+_FSPICK_CLOEXEC, _FSPICK_EMPTY_PATH = 1, 8
+_SET_FLAG, _SET_STRING, _CREATE, _RECONFIGURE = 0, 1, 6, 7
 _MOVE_MOUNT_F_EMPTY_PATH = 0x04
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
@@ -71,12 +72,15 @@ _umount2 = Call("umount2", _char_p, _int)
 _pivot_root = Call("pivot_root", _char_p, _char_p)
 _fsopen = Call("fsopen", _char_p, _uint)
 _fsconfig = Call("fsconfig", _int, _uint, _char_p, _char_p, _int)
+_fspick = Call("fspick", _int, _char_p, _uint)
 _fsmount = Call("fsmount", _int, _uint, _uint)
 _open_tree = Call("open_tree", _int, _char_p, _uint)
 _move_mount = Call("move_mount", _int, _char_p, _int, _char_p, _uint)
 _mount_setattr = Call(
     "mount_setattr", _int, _char_p, _uint, ctypes.POINTER(_MountAttr), ctypes.c_size_t
 )
+_fstatfs = Call("fstatfs", _int, _char_p)
+_PROC_SUPER_MAGIC = 0x9FA0  # include/uapi/linux/magic.h
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
@@ -137,6 +141,25 @@ def fsmount(context: int, attributes: int = 0) -> int:
     except OSError as error:
         call = "fsmount"
         raise KernelError(call, "new mount", error.errno or 0, detail=_log(context)) from None
+
+
+def reconfigure(fd: int, options: Sequence[tuple[str, str | None]]) -> None:
+    """Change options of the file system whose root a descriptor is. Raises KernelError."""
+    try:
+        context = _fspick(fd, b"", _FSPICK_CLOEXEC | _FSPICK_EMPTY_PATH)
+    except OSError as error:
+        raise KernelError("fspick", f"descriptor {fd}", error.errno or 0) from None
+    try:
+        for key, value in options:
+            fsconfig(context, key, value)
+        try:
+            _fsconfig(context, _RECONFIGURE, None, None, 0)
+        except OSError as error:
+            raise KernelError(
+                "fsconfig", "reconfigure", error.errno or 0, detail=_log(context)
+            ) from None
+    finally:
+        os.close(context)
 
 
 def _log(context: int) -> str:
@@ -316,3 +339,10 @@ def _overlay_by_mount(lower: list[str], options: list[tuple[str, str | None]]) -
             umount2(place)
     finally:
         os.rmdir(place)
+
+
+def is_proc(fd: int) -> bool:
+    """Say whether a descriptor is of procfs: what is written there reaches the kernel."""
+    buffer = ctypes.create_string_buffer(256)
+    _fstatfs(fd, buffer)
+    return int.from_bytes(buffer.raw[:8], "little") == _PROC_SUPER_MAGIC

@@ -28,6 +28,7 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _CLOSE_RANGE_CLOEXEC = 4
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h
 _TIOCSCTTY, _TIOCSWINSZ, _TIOCGPTN, _TIOCSPTLCK = 0x540E, 0x5414, 0x80045430, 0x40045431
 _LAST_SIGNAL = 64
 
@@ -112,10 +113,26 @@ def enter_namespaces(pidfd: int, flags: int) -> None:
         raise KernelError("setns", f"flags {flags:#x}", error.errno or 0) from None
 
 
+def join_namespace(fd: int, flag: int) -> None:
+    """Move this process into one namespace, named by a descriptor of its file; setns(2)."""
+    try:
+        _setns(fd, flag)
+    except OSError as error:
+        raise KernelError("setns", f"flags {flag:#x}", error.errno or 0) from None
+
+
+def namespace_type(fd: int) -> int:
+    """Return the CLONE_NEW* flag of the namespace that a descriptor is of, 0 when of none."""
+    try:
+        return fcntl.ioctl(fd, _NS_GET_NSTYPE)
+    except OSError:
+        return 0
+
+
 def bear_children_in(fd: int) -> None:
     """Let the next children be born in a process namespace; this process stays where it is.
 
-    fd: a pidfd of a process in it
+    fd: a pidfd of a process in it, or a descriptor of its file in /proc
     """
     try:
         _setns(fd, CLONE_NEWPID)

@@ -21,8 +21,14 @@ KILL_PROCESS = 0x80000000
 KILL_THREAD = 0x00000000
 TRAP = 0x00030000
 ERRNO = 0x00050000
+NOTIFY = 0x7FC00000
+TRACE = 0x7FF00000
 LOG = 0x7FFC0000
 ALLOW = 0x7FFF0000
+
+FLAG_TSYNC, FLAG_LOG, FLAG_SPEC_ALLOW, FLAG_NEW_LISTENER = 1, 2, 4, 8
+FLAG_TSYNC_ESRCH, FLAG_WAIT_KILLABLE_RECV = 16, 32
+"""SECCOMP_FILTER_FLAG_*; TSYNC_ESRCH makes a thread that cannot follow an error of its own."""
 
 _MODE_FILTER = 1  # SECCOMP_SET_MODE_FILTER
 _LD_ABS, _AND, _JA, _JEQ, _JGT, _JGE, _RET = 0x20, 0x54, 0x05, 0x15, 0x25, 0x35, 0x06
@@ -32,7 +38,7 @@ _LONGEST = 4096  # BPF_MAXINSNS
 Instruction = tuple[int, int, int, int]
 """(code, jump if true, jump if false, value): struct sock_filter."""
 
-_TOKENS = {
+TOKENS = {
     "x86_64": 0xC000003E,
     "i386": 0x40000003,
     "x32": 0xC000003E,
@@ -93,7 +99,7 @@ def compile_profile(profile: Profile, machine: str) -> bytes:
     sections: dict[int, list[Instruction]] = {}
     for architecture in _FAMILIES[machine]:
         section = _section(profile, architecture)
-        token = _TOKENS[architecture]
+        token = TOKENS[architecture]
         if architecture == "x32":
             # Same architecture, told by a bit of the number, which is loaded already.
             native = sections[token]
@@ -162,7 +168,7 @@ def _answer(rules: list[Rule], default: int, bits: int) -> list[Instruction]:
     last = default
     for rule in rules:
         if rule.conditions:
-            code += _conditional(rule, bits)
+            code += conditional(rule, bits)
     for rule in rules:
         if not rule.conditions:
             last = rule.action
@@ -170,7 +176,7 @@ def _answer(rules: list[Rule], default: int, bits: int) -> list[Instruction]:
     return [*code, (_RET, 0, 0, last)]
 
 
-def _conditional(rule: Rule, bits: int) -> list[Instruction]:
+def conditional(rule: Rule, bits: int) -> list[Instruction]:
     """Return code that returns the action if all conditions hold and else runs off its end."""
     code: list[Instruction] = [(_RET, 0, 0, rule.action)]
     for condition in reversed(rule.conditions):
@@ -212,6 +218,86 @@ def _compare(condition: Condition, bits: int, *, fail: int) -> list[Instruction]
     return tail if bits == 32 else [*head, *tail]
 
 
+def returning(action: int) -> tuple[Instruction, ...]:
+    return ((_RET, 0, 0, action),)
+
+
+class Assembler:
+    """Code made from its end: what a jump leads to stands already, and is shared while near.
+
+    A place is the number of instructions from it to the end of the program, so it stays true
+    while more is put in front. A loaded number stays loaded: tests do not change it.
+    """
+
+    def __init__(self) -> None:
+        self._code: list[Instruction] = []
+        self._places: dict[tuple[Instruction, ...], int] = {}
+
+    def block(self, block: tuple[Instruction, ...]) -> int:
+        """Return the place of code that always returns."""
+        place = self._places.get(block)
+        if place is None or len(self._code) - place > 250:
+            self._code += reversed(block)
+            place = self._places[block] = len(self._code)
+        return place
+
+    def answer(self, action: int) -> int:
+        return self.block(returning(action))
+
+    def number_is(self, value: int, *, yes: int, no: int) -> int:
+        return self._test(_JEQ, value, yes, no)
+
+    def number_from(self, value: int, *, yes: int, no: int) -> int:
+        return self._test(_JGE, value, yes, no)
+
+    def search(self, starts: list[tuple[int, tuple[Instruction, ...]]]) -> int:
+        """Return the place of a search over intervals, each given by its start and its answer."""
+        if len(starts) == 1:
+            return self.block(starts[0][1])
+        if len(starts) == 3 and starts[0][1] == starts[2][1] and starts[1][0] + 1 == starts[2][0]:
+            no = self.block(starts[0][1])
+            return self.number_is(starts[1][0], yes=self.block(starts[1][1]), no=no)
+        middle = len(starts) // 2
+        yes = self.search(starts[middle:])
+        no = self.search(starts[:middle])
+        return self.number_from(starts[middle][0], yes=yes, no=no)
+
+    def load_number(self, then: int) -> int:
+        return self._load(_NUMBER_AT, then)
+
+    def program(self, sections: list[tuple[int, int]], foreign: int) -> bytes:
+        """Return the whole: a section's place for each audit token, and the answer for others."""
+        place = self.answer(foreign)
+        for token, section in reversed(sections):
+            place = self._test(_JEQ, token, section, place)
+        self._load(_ARCHITECTURE_AT, place)
+        if len(self._code) > _LONGEST:
+            raise HostError(
+                f"the seccomp filter is too long: {len(self._code)}", code="host/seccomp"
+            )
+        return b"".join(struct.pack("=HBBI", *each) for each in reversed(self._code))
+
+    def _load(self, offset: int, then: int) -> int:
+        if then != len(self._code):
+            self._code.append((_JA, 0, 0, len(self._code) - then))
+        self._code.append((_LD_ABS, 0, 0, offset))
+        return len(self._code)
+
+    def _test(self, test: int, value: int, yes: int, no: int) -> int:
+        yes, no = self._near(yes), self._near(no)
+        end = len(self._code)
+        self._code.append((test, end - yes, end - no, value))
+        return end + 1
+
+    def _near(self, place: int) -> int:
+        """Return a place that leads there within reach of a conditional jump, and one more."""
+        distance = len(self._code) - place
+        if distance < 255:
+            return place
+        self._code.append((_JA, 0, 0, distance))
+        return len(self._code)
+
+
 class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
 
@@ -219,9 +305,29 @@ class _Program(ctypes.Structure):
 _seccomp = Call("seccomp", ctypes.c_uint, ctypes.c_uint, ctypes.POINTER(_Program))
 
 
-def load(program: bytes) -> None:
-    """Load a filter for this thread, for ever. Needs no_new_privs or CAP_SYS_ADMIN."""
+def load(program: bytes, flags: int = 0) -> int:
+    """Load a filter for this thread, for ever. Needs no_new_privs or CAP_SYS_ADMIN.
+
+    flags: FLAG_*; with FLAG_NEW_LISTENER the listener's descriptor is returned, else -1
+    """
+    data = _Program(len(program) // 8, program)
     try:
-        _seccomp(_MODE_FILTER, 0, _Program(len(program) // 8, program))
+        result = _set_filter(flags, data)
     except OSError as error:
         raise KernelError("seccomp", "filter", error.errno or 0) from None
+    if flags & FLAG_NEW_LISTENER:
+        return result
+    if result > 0:
+        raise KernelError("seccomp", "filter", errno.ESRCH, detail=f"thread {result} cannot follow")
+    return -1
+
+
+def _set_filter(flags: int, data: _Program) -> int:
+    optional = FLAG_LOG | FLAG_SPEC_ALLOW
+    try:
+        return _seccomp(_MODE_FILTER, flags, data)
+    except OSError as error:
+        # Linux before 4.14 and 4.17 has not these two; neither makes a filter weaker by missing.
+        if error.errno != errno.EINVAL or not flags & optional:
+            raise
+        return _seccomp(_MODE_FILTER, flags & ~optional, data)

@@ -32,6 +32,11 @@ _OLD = {
         "setresuid": 117,
         "setresgid": 119,
         "rt_sigaction": 13,
+        "fstatfs": 138,
+        "sched_setattr": 314,
+        "ioprio_set": 251,
+        "personality": 135,
+        "set_mempolicy": 238,
     },
     "aarch64": {
         "mount": 40,
@@ -48,6 +53,11 @@ _OLD = {
         "setresuid": 147,
         "setresgid": 149,
         "rt_sigaction": 134,
+        "fstatfs": 44,
+        "sched_setattr": 274,
+        "ioprio_set": 30,
+        "personality": 92,
+        "set_mempolicy": 237,
     },
 }
 _NEW = {
@@ -56,6 +66,7 @@ _NEW = {
     "fsopen": 430,
     "fsconfig": 431,
     "fsmount": 432,
+    "fspick": 433,
     "clone3": 435,
     "close_range": 436,
     "openat2": 437,
@@ -69,6 +80,7 @@ AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
+CLONE_NEWTIME = 0x00000080
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
