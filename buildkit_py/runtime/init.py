@@ -26,6 +26,9 @@ READY, NOTE, STUBS, ERROR, EXEC, EXIT, STARTED = b"R", b"N", b"S", b"E", b"X", b
 SOCKET = b"D"
 """Kinds of messages on the channel of a container; see process.py for who reads them."""
 
+Send = Callable[[bytes, int], None]
+"""Writes a message, with a descriptor or -1, to a channel."""
+
 Network = Callable[[Plan], Sequence[socket.socket]]
 """Brings the interfaces of this network namespace up; returns sockets to be handed out."""
 
@@ -34,7 +37,7 @@ def run_child(
     plan: Plan,
     *,
     channel: int,
-    send: Callable[[bytes, int], None],
+    send: Send,
     stdio: tuple[int, int, int],
     join: tuple[int, ...],
     network: Network,
@@ -112,7 +115,7 @@ def run_operation(op: SetupOp, work: Workspace) -> str:
     return op.describe()
 
 
-def complain(send: Callable[[bytes, int], None], operation: str, error: BuildkitError) -> None:
+def complain(send: Send, operation: str, error: BuildkitError) -> None:
     kind = "input" if isinstance(error, InputError) else "host"
     row = (kind, error.code, error.message, error.hint or "", tuple(error.notes), operation)
     try:
@@ -121,7 +124,7 @@ def complain(send: Callable[[bytes, int], None], operation: str, error: Buildkit
         return  # nobody listens any more
 
 
-def execute(args: tuple[str, ...], env: tuple[str, ...], send: Callable[[bytes, int], None]) -> int:
+def execute(args: tuple[str, ...], env: tuple[str, ...], send: Send) -> int:
     """Try execve along PATH, inside the container. Returns docker's exit code for the failure."""
     program = args[0]
     environment = dict(entry.split("=", 1) for entry in env)

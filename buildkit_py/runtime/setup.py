@@ -293,14 +293,14 @@ def _open_device(path: str, major: int, minor: int, *, at: int | None = None) ->
     return fd
 
 
-def bind_fd(source: int, place: int, *, read_only: bool = False) -> None:
-    """Bind what a descriptor refers to.
+def bind_fd(source: int, place: int, *, read_only: bool = False, attributes: int = 0) -> None:
+    """Bind what a descriptor refers to. attributes: further MOUNT_ATTR_*
 
     read_only: devices can be written to all the same, but their mode and owner are safe
     """
     clone = mounts.open_tree("", at=source)
     try:
-        attributes = MOUNT_ATTR_RDONLY if read_only else 0
+        attributes |= MOUNT_ATTR_RDONLY if read_only else 0
         mounts.mount_setattr("", at=clone, set_=attributes, propagation=mounts.MS_PRIVATE)
         _attach(clone, place)
     finally:

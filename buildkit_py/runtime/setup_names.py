@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class WriteSysctl:
     """Set a kernel parameter of the new namespaces through our own /proc.
 
+    name: with dots, or a path beneath /proc/sys, in which a dot is a part of a name
     optional: docker's defaults, which a kernel or a small user namespace may refuse
     """
 
@@ -29,7 +30,7 @@ class WriteSysctl:
         return f"sysctl {self.name} = {self.value}"
 
     def run(self, work: Workspace) -> None:
-        path = "sys/" + self.name.replace(".", "/")
+        path = "sys/" + (self.name if "/" in self.name else self.name.replace(".", "/"))
         try:
             fd = open_beneath(work.proc, path, os.O_WRONLY)
             try:

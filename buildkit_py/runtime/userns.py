@@ -17,7 +17,7 @@ from buildkit_py.runtime.host import Host, thermal_paths
 from buildkit_py.runtime.kernel import cgroups, mounts, processes
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWNS, CLONE_NEWUSER, KernelError
 
-_HELPERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
+HELPERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
 """Where newuidmap is looked for: set-user-ID programs, so never along the caller's PATH."""
 
 Ids = Literal["all", "range", "single"]
@@ -72,7 +72,7 @@ def _enter_user_namespace(notices: list[str]) -> Ids:
     user = _user_name(uid)
     uids = subordinate_ids("/etc/subuid", user, uid)
     gids = subordinate_ids("/etc/subgid", user, uid)
-    tools = (_find("newuidmap"), _find("newgidmap"))
+    tools = (find_helper("newuidmap"), find_helper("newgidmap"))
     if uids and gids and all(tools):
         _unshare_with_helper(str(tools[0]), str(tools[1]), uid, gid, uids, gids)
         ids: Ids = "range"
@@ -105,8 +105,9 @@ def _why_single(user: str, tools: tuple[str | None, str | None]) -> str:
     )
 
 
-def _find(name: str) -> str | None:
-    for folder in _HELPERS:
+def find_helper(name: str) -> str | None:
+    """Return where newuidmap or newgidmap is."""
+    for folder in HELPERS:
         path = os.path.join(folder, name)
         if os.access(path, os.X_OK):
             return path
@@ -220,7 +221,7 @@ def _write_maps(
             for program, pid, rows in (first, second):
                 words = [str(number) for row in rows for number in row]
                 argv = [program, str(pid), *words]
-                status = os.spawnve(os.P_WAIT, program, argv, {"PATH": ":".join(_HELPERS)})
+                status = os.spawnve(os.P_WAIT, program, argv, {"PATH": ":".join(HELPERS)})
                 code = code or (1 if status else 0)
     finally:
         os._exit(code)

@@ -1,0 +1,142 @@
+"""`pyruntime kill`, `delete`, `pause`, `resume`, `update`: what acts on a container there is."""
+
+from __future__ import annotations
+
+from buildkit_py.cli.reader import BadOption, Command, Option
+from buildkit_py.cli.runtime_common import content, one, root_of, warn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.cli.reader import Value
+
+
+KILL = Command("pyruntime kill", "Send a signal, SIGTERM unless said otherwise.",
+               (Option("-a --all", "flag", "To all processes of the container"),),
+               arguments="ID [SIGNAL]")  # fmt: skip
+
+DELETE = Command(
+    "pyruntime delete", "Remove what is left of a container.",
+    (Option("-f --force", "flag", "Kill it first"),
+     Option("-r --regex", "flag", "All whose whole id matches")),
+    arguments="ID",
+)  # fmt: skip
+
+PAUSE = Command("pyruntime pause", "Stop all processes of a container.", (), arguments="ID")
+
+RESUME = Command("pyruntime resume", "Let a paused container go on.", (), arguments="ID")
+
+_NUMBERS = {
+    "blkio-weight": ("blockIO", "weight", "Weight of input and output"),
+    "cpu-period": ("cpu", "period", "Period of the quota, in microseconds"),
+    "cpu-quota": ("cpu", "quota", "Processor time in each period, in microseconds"),
+    "cpu-burst": ("cpu", "burst", "What may be saved up, in microseconds"),
+    "cpu-share": ("cpu", "shares", "Weight among others"),
+    "cpu-rt-period": ("cpu", "realtimePeriod", "Period for real-time programs"),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime", "Their time in each period"),
+    "cpu-idle": ("cpu", "idle", "1: only when nobody else wants the processor"),
+    "memory": ("memory", "limit", "Bytes, -1 without end"),
+    "memory-reservation": ("memory", "reservation", "Bytes that are kept when memory is short"),
+    "memory-swap": ("memory", "swap", "Bytes of memory and swap together"),
+    "pids-limit": ("pids", "limit", "Processes, -1 without end"),
+}
+_TEXTS = {
+    "cpuset-cpus": ("cpu", "cpus", "Processors, such as `0-2,5`"),
+    "cpuset-mems": ("cpu", "mems", "Nodes of memory"),
+}
+"""Options of `update` and what they are in `linux.resources`."""
+UPDATE = Command(
+    "pyruntime update", "Change the resources of a container.",
+    (
+        Option("-r --resources", "text", "JSON of `linux.resources`, `-` is stdin; only this",
+               metavar="FILE"),
+        *(Option(f"--{name}", "text", row[2], metavar="NUMBER") for name, row in _NUMBERS.items()),
+        *(Option(f"--{name}", "text", row[2], metavar="LIST") for name, row in _TEXTS.items()),
+    ),
+    arguments="ID", unsupported=("--l3-cache-schema", "--mem-bw-schema"),
+)  # fmt: skip
+
+
+def _kill(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
+    from buildkit_py.engine.signal_names import parse_signal
+    from buildkit_py.runtime.bundle.life import kill
+
+    if len(words) not in (1, 2):
+        raise BadOption("`pyruntime kill` takes a container's id and a signal")
+    number = parse_signal(words[1] if len(words) == 2 else "TERM")
+    kill(root_of(given), words[0], number, all_=bool(values["all"]))
+    return 0
+
+
+def _delete(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
+    from buildkit_py.runtime.bundle.life import delete
+
+    root, id = root_of(given), one(words, DELETE)
+    for each in _matching(root, id) if values["regex"] else [id]:
+        warn(given, delete(root, each, force=bool(values["force"])))
+    return 0
+
+
+def _matching(root: str, pattern: str) -> list[str]:
+    import re
+
+    from buildkit_py.runtime.bundle.state import names
+
+    try:
+        return [name for name in names(root) if re.fullmatch(pattern, name)]
+    except re.error as error:
+        raise BadOption(f"`{pattern}` is no regular expression: {error}") from None
+
+
+def _pause(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
+    from buildkit_py.runtime.bundle.life import pause
+
+    pause(root_of(given), one(words, PAUSE))
+    return 0
+
+
+def _resume(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
+    from buildkit_py.runtime.bundle.life import resume
+
+    resume(root_of(given), one(words, RESUME))
+    return 0
+
+
+def _update(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
+    from buildkit_py.oci.runtime_config_reader import read_resources
+    from buildkit_py.runtime.bundle.state import Place, cgroup_of
+
+    state = Place(root_of(given), one(words, UPDATE)).read()
+    path = values["resources"]
+    data = content(str(path)) if path else _resources(values)
+    warn(given, cgroup_of(state).update(read_resources(data)))
+    return 0
+
+
+def _resources(values: dict[str, Value]) -> bytes:
+    """Return `linux.resources` of the options. Raises BadOption."""
+    import json
+
+    data: dict[str, dict[str, int | str]] = {}
+    for name, (part, key, _) in {**_NUMBERS, **_TEXTS}.items():
+        value = values[name.replace("-", "_")]
+        if value is None:
+            continue
+        if name in _TEXTS:
+            data.setdefault(part, {})[key] = str(value)
+            continue
+        try:
+            data.setdefault(part, {})[key] = int(str(value))
+        except ValueError:
+            raise BadOption(f"`--{name}` takes a number, not `{value}`") from None
+    if not data:
+        raise BadOption("there is nothing to update")
+    return json.dumps(data).encode()
+
+
+COMMANDS = {
+    "kill": (KILL, _kill),
+    "delete": (DELETE, _delete),
+    "pause": (PAUSE, _pause),
+    "resume": (RESUME, _resume),
+    "update": (UPDATE, _update),
+}

@@ -1,0 +1,1 @@
+"""The runtime as an OCI runtime: a bundle's `config.json` carried out exactly."""

@@ -1,0 +1,142 @@
+"""What a bundle's first process does between its birth and its program.
+
+As in `runtime/init.py` nothing is imported, buffered or returned here. Unlike there the process
+outlives who made it: it waits at a socket until somebody says `start`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from buildkit_py.core.errors import BuildkitError, HostError
+from buildkit_py.runtime import init
+from buildkit_py.runtime.bundle.plan import FLAGS, BundlePlan
+from buildkit_py.runtime.bundle.process import with_home
+from buildkit_py.runtime.kernel import processes
+from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET
+from buildkit_py.runtime.network.interface import configure_loopback
+from buildkit_py.runtime.setup import SetupOp, Workspace
+
+SET_UP = b"H"
+"""All is mounted: the hooks of the runtime are due."""
+
+
+def run(
+    plan: BundlePlan,
+    *,
+    channel: socket.socket,
+    listener: socket.socket,
+    join_cgroups: tuple[int, ...],
+    namespaces: tuple[tuple[int, str], ...],
+    mapped: bool,
+    joined_user: bool,
+    create_hooks: Callable[[], None],
+    start_hooks: Callable[[], None],
+    preserve: int,
+    close: tuple[int, ...] = (),
+) -> NoReturn:
+    """Be the container's first process; ends in execve or exit.
+
+    channel: to who creates it; listener: where `start` connects to
+    namespaces: (descriptor, type) to be joined; mapped: wait for the maps of a user namespace
+    joined_user: we were born in one that was there
+    create_hooks, start_hooks: run those of the container
+    preserve: how many descriptors from 3 on the program gets
+    close: descriptors of the creator's that must not outlive it: its lock, for one
+    """
+    send = _sender(channel)
+    operation, code = "start", 1
+    try:
+        sys.meta_path.clear()
+        sys.path.clear()
+        os.umask(0)
+        for fd in close:
+            os.close(fd)
+        for fd in join_cgroups:
+            os.write(fd, b"0")
+        if mapped and channel.recv(16) != b"mapped":
+            os._exit(0)
+        if mapped or joined_user:
+            processes.set_ids(0, 0)
+        if join_cgroups and plan.flags & CLONE_NEWCGROUP:
+            processes.unshare(CLONE_NEWCGROUP)
+        for fd, kind in namespaces:
+            operation = f"join the namespace `{kind}`"
+            processes.join_namespace(fd, FLAGS[kind])
+            os.close(fd)
+        work = Workspace(note=lambda text: send(init.NOTE + text.encode(), -1))
+        if plan.flags & CLONE_NEWNET:
+            operation = "bring lo up"
+            configure_loopback()
+        operation = _all(plan.before, work)
+        operation = "hooks"
+        send(SET_UP, -1)
+        if channel.recv(16) != b"go":
+            os._exit(0)
+        create_hooks()
+        operation = _all(plan.pivot, work)
+        if complaint := _missing(plan):
+            send(init.EXEC + complaint.encode(), -1)
+            os._exit(127)
+        send(init.READY, work.terminal)
+        channel.close()
+        operation = "wait for the start"
+        starter, _ = listener.accept()
+        listener.close()
+        send = _sender(starter)
+        work.note = lambda text: send(init.NOTE + text.encode(), -1)
+        start_hooks()
+        env = with_home(plan.env, plan.uid, work.root)
+        # Before the filter of system calls, which may allow nothing but execve.
+        processes.close_on_exec_from(3 + preserve)
+        processes.reset_signals()
+        operation = _all(plan.after, work)
+        operation = "execve"
+        code = init.execute(plan.args, env, send)
+    except BuildkitError as error:
+        init.complain(send, operation, error)
+    except OSError as error:
+        init.complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
+    except BaseException as error:
+        init.complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+    os._exit(code)
+
+
+def _missing(plan: BundlePlan) -> str:
+    """Say that the program is nowhere: better when it is created than when it is started.
+
+    Whether it may be run is left to its execve, with the rights that it has then.
+    """
+    program = plan.args[0]
+    if "/" in program:
+        path = os.path.join(plan.cwd, program)
+        return "" if os.path.lexists(path) else f"`{program}`: No such file or directory"
+    values = dict(entry.split("=", 1) for entry in plan.env)
+    folders = values.get("PATH", "").split(":")
+    for folder in folders:
+        if program and os.path.lexists(os.path.join(plan.cwd, folder, program)):
+            return ""
+    return f"`{program}`: executable file not found in $PATH"
+
+
+def _all(operations: tuple[SetupOp, ...], work: Workspace) -> str:
+    name = ""
+    for op in operations:
+        name = init.run_operation(op, work)
+    return name
+
+
+def _sender(channel: socket.socket) -> Callable[[bytes, int], None]:
+    def send(data: bytes, fd: int) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionError):  # nobody listens any more
+            if fd >= 0:
+                socket.send_fds(channel, [data], [fd], socket.MSG_NOSIGNAL)
+            else:
+                channel.send(data, socket.MSG_NOSIGNAL)
+
+    return send

@@ -1,0 +1,279 @@
+"""A further program in a bundle's container: `pyruntime exec`.
+
+Its first moments are ours, inside of the container: so it is not dumpable (CVE-2016-9962), it
+waits outside until all is ready, and joins then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+
+from buildkit_py.core.data import dataclass, replace
+from buildkit_py.core.errors import BuildkitError, HostError, InputError
+from buildkit_py.oci.runtime_config import Capabilities, User
+from buildkit_py.oci.runtime_config_reader import read, read_process
+from buildkit_py.runtime import init
+from buildkit_py.runtime.bundle.birth import bear
+from buildkit_py.runtime.bundle.life import CannotRun, Created, give_terminal, write_pid
+from buildkit_py.runtime.bundle.plan import FLAGS, ending
+from buildkit_py.runtime.bundle.process import SetOom, with_home
+from buildkit_py.runtime.bundle.setup import FindProc
+from buildkit_py.runtime.bundle.state import Place, State, WrongStatus, cgroup_of, status_of
+from buildkit_py.runtime.execute import JoinSession
+from buildkit_py.runtime.kernel import capabilities, processes
+from buildkit_py.runtime.kernel.syscalls import (
+    CLONE_NEWPID,
+    CLONE_NEWUSER,
+    MACHINE,
+)
+from buildkit_py.runtime.process import error_of, receive
+from buildkit_py.runtime.setup import Workspace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from buildkit_py.oci.runtime_config import Config, Process
+    from buildkit_py.runtime.setup import SetupOp
+
+_HIGHEST_ID = 2**32 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class ExecWishes:
+    """What the command line says. process: JSON of the specification, instead of all but the rest
+
+    user: `UID[:GID]`; None is the container's own
+    cgroup: one beneath the container's
+    """
+
+    args: tuple[str, ...] = ()
+    process: bytes | None = None
+    cwd: str = ""
+    env: tuple[str, ...] = ()
+    user: str | None = None
+    groups: tuple[str, ...] = ()
+    terminal: bool = False
+    add_capabilities: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+    apparmor: str = ""
+    label: str = ""
+    console_socket: str = ""
+    pid_file: str = ""
+    preserve: int = 0
+    ignore_paused: bool = False
+    cgroup: str = ""
+
+
+def execute(root: str, id: str, wishes: ExecWishes) -> Created:
+    """Start a further program; its end is the caller's to wait for. Raises CannotRun, ..."""
+    place = Place(root, id)
+    state = place.read()
+    status = status_of(place, state)
+    if status not in ("running", "created") and not (status == "paused" and wishes.ignore_paused):
+        raise WrongStatus(f"container `{id}` is {status}: no program can be added to it")
+    config = read(place.config())
+    program = _program(config, wishes)
+    warnings: list[str] = []
+    umask = os.umask(0o077)
+    before: list[SetupOp] = []
+    if program.oom_score_adj is not None:
+        before.append(SetOom(program.oom_score_adj))
+    after: tuple[SetupOp, ...] = (
+        FindProc(),
+        JoinSession(program.terminal, program.user.uid),
+        *ending(config, program, machine=MACHINE, umask=umask, warnings=warnings),
+    )
+    task = _Task(config, program, tuple(before), after, wishes.preserve)
+    try:
+        init_fd = os.pidfd_open(state.pid)
+    except ProcessLookupError:
+        raise WrongStatus(f"container `{id}` is stopped") from None
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        if status_of(place, state) == "stopped":
+            raise WrongStatus(f"container `{id}` is stopped")
+        processes.set_dumpable(False)
+        kinds = {each.type for each in config.linux.namespaces}
+
+        def run() -> NoReturn:
+            near.close()
+            _run(task, init_fd, far)
+
+        pid, pidfd = bear(
+            run, user_fd=init_fd if "user" in kinds else -1,
+            pid_fd=init_fd if "pid" in kinds else -1,
+        )  # fmt: skip
+        far.close()
+        try:
+            _enter_cgroups(state, pid, wishes.cgroup)
+            terminal = _accompany(near, wishes, warnings)
+            if wishes.pid_file:
+                write_pid(wishes.pid_file, pid)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+            os.close(pidfd)
+            raise
+    finally:
+        processes.set_dumpable(True)
+        os.close(init_fd)
+        near.close()
+        far.close()
+    return Created(pid, pidfd, terminal, warnings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What the new process does. before: in our own namespaces, after: in the container's."""
+
+    config: Config
+    program: Process
+    before: tuple[SetupOp, ...]
+    after: tuple[SetupOp, ...]
+    preserve: int
+
+
+def _program(config: Config, wishes: ExecWishes) -> Process:
+    """Return the process that is wanted: the container's own one, with what was said changed."""
+    if wishes.process is not None:
+        return read_process(wishes.process)
+    if not wishes.args:
+        raise InputError("there is no program to run", code="runtime/no-program")
+    own = config.process
+    assert own is not None  # a container without one was refused
+    sets = own.capabilities or Capabilities()
+    added = frozenset(name.upper().removeprefix("CAP_") for name in wishes.add_capabilities)
+    if unknown := sorted(added - set(capabilities.NAMES)):
+        raise InputError(f"unknown capability `{unknown[0]}`", code="runtime/unknown-capability")
+    program = replace(
+        own, args=wishes.args, cwd=wishes.cwd or own.cwd, env=(*own.env, *wishes.env),
+        terminal=wishes.terminal, console_size=(0, 0), oom_score_adj=None,
+        user=_user(own.user, wishes), no_new_privileges=own.no_new_privileges
+        or wishes.no_new_privileges, apparmor_profile=wishes.apparmor or own.apparmor_profile,
+        selinux_label=wishes.label or own.selinux_label,
+        capabilities=replace(
+            sets, bounding=sets.bounding | added, effective=sets.effective | added,
+            permitted=sets.permitted | added,
+        ),
+    )  # fmt: skip
+    if not program.cwd.startswith("/"):
+        raise InputError(f"`--cwd {program.cwd}` is no absolute path", code="runtime/cwd")
+    return program
+
+
+def _user(own: User, wishes: ExecWishes) -> User:
+    uid, gid = own.uid, own.gid
+    if wishes.user is not None:
+        first, colon, second = wishes.user.partition(":")
+        uid = _number(first, wishes.user)
+        gid = _number(second, wishes.user) if colon else own.gid
+    groups = tuple(_number(text, text) for text in wishes.groups)
+    return User(uid, gid, own.umask, (*own.additional_gids, *groups))
+
+
+def _number(text: str, shown: str) -> int:
+    """Read an id strictly: what runtimes made 0 of was a hole (CVE-2026-30892)."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= _HIGHEST_ID):
+        raise InputError(
+            f"`{shown}` is no UID[:GID]", code="runtime/bad-user",
+            hint="numbers from 0 to 4294967294",
+        )  # fmt: skip
+    return int(text)
+
+
+def _sender(channel: socket.socket) -> init.Send:
+    def send(data: bytes, fd: int) -> None:
+        if fd >= 0:
+            socket.send_fds(channel, [data], [fd])
+        else:
+            channel.send(data)
+
+    return send
+
+
+def _run(task: _Task, init_fd: int, channel: socket.socket) -> NoReturn:
+    """Be the further program; ends in execve or exit."""
+    send = _sender(channel)
+    operation, code = "start", 1
+    try:
+        sys.meta_path.clear()
+        sys.path.clear()
+        if channel.recv(16) != b"go":
+            os._exit(0)
+        work = Workspace(note=lambda text: send(init.NOTE + text.encode(), -1))
+        for op in task.before:
+            operation = init.run_operation(op, work)
+        operation = "join the container"
+        kinds = {each.type for each in task.config.linux.namespaces}
+        flags = sum(FLAGS[kind] for kind in kinds if kind in FLAGS)
+        processes.enter_namespaces(init_fd, flags & ~(CLONE_NEWPID | CLONE_NEWUSER))
+        if "user" in kinds:
+            processes.set_ids(0, 0)
+        work.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        env = with_home(task.program.env, task.program.user.uid, work.root)
+        for op in task.after:
+            operation = init.run_operation(op, work)
+        operation = "execve"
+        send(init.READY, work.terminal)
+        processes.close_on_exec_from(3 + task.preserve)
+        processes.reset_signals()
+        code = init.execute(task.program.args, env, send)
+    except BuildkitError as error:
+        init.complain(send, operation, error)
+    except OSError as error:
+        init.complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
+    except BaseException as error:
+        init.complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+    os._exit(code)
+
+
+def _enter_cgroups(state: State, pid: int, sub: str) -> None:
+    """Put a process into all cgroups of the container, or one beneath, before it does anything."""
+    cgroup = cgroup_of(state)
+    if not cgroup.places:
+        return
+    unified, join = cgroup.enter(sub)
+    try:
+        if unified >= 0:
+            join.append(os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=unified))
+        for fd in join:
+            os.write(fd, str(pid).encode())
+    except OSError as error:
+        raise HostError(
+            f"the container's cgroup takes no process: {error.strerror}", code="host/cgroup"
+        ) from None
+    finally:
+        for fd in (unified, *join):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _accompany(channel: socket.socket, wishes: ExecWishes, warnings: list[str]) -> int:
+    """Let the process go on, and hear what becomes of it; return the terminal's near end or -1."""
+    terminal = -1
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionError):  # it ended, and said why
+            channel.send(b"go")
+        while True:
+            data, fds = receive(channel, 1)
+            match data[:1]:
+                case init.NOTE:
+                    warnings.append(data[1:].decode())
+                case init.READY:
+                    terminal = give_terminal(fds[0], wishes.console_socket) if fds else -1
+                case init.ERROR:
+                    raise error_of(data[1:])
+                case init.EXEC:
+                    raise CannotRun(data[1:].decode())
+                case _:
+                    return terminal  # closed by execve
+    except BaseException:
+        if terminal >= 0:
+            os.close(terminal)
+        raise

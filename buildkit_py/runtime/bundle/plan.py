@@ -1,0 +1,285 @@
+"""From a bundle's config to the operations that carry it out. Pure."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.core.data import dataclass, replace
+from buildkit_py.core.errors import InputError
+from buildkit_py.oci.runtime_config_linux import sysctl_path
+from buildkit_py.runtime import confine, setup, setup_names
+from buildkit_py.runtime.bundle import options, process
+from buildkit_py.runtime.bundle import setup as bundle_setup
+from buildkit_py.runtime.kernel import scheduling
+from buildkit_py.runtime.kernel.mounts import (
+    MOUNT_ATTR_RDONLY,
+    MS_PRIVATE,
+    MS_SHARED,
+    MS_SLAVE,
+    MS_UNBINDABLE,
+)
+from buildkit_py.runtime.kernel.oci_seccomp import compile_config
+from buildkit_py.runtime.kernel.syscalls import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWIPC,
+    CLONE_NEWNET,
+    CLONE_NEWNS,
+    CLONE_NEWPID,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_NEWUTS,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.oci.runtime_config import Config, Device, Mount, Process
+    from buildkit_py.runtime.setup import SetupOp
+
+FLAGS = {
+    "mount": CLONE_NEWNS, "cgroup": CLONE_NEWCGROUP, "uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC,
+    "user": CLONE_NEWUSER, "pid": CLONE_NEWPID, "network": CLONE_NEWNET,
+    "time": CLONE_NEWTIME,
+}  # fmt: skip
+_SPREAD = {
+    "private": MS_PRIVATE, "shared": MS_SHARED, "slave": MS_SLAVE, "unbindable": MS_UNBINDABLE,
+}  # fmt: skip
+_NODES = (
+    ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9),
+    ("tty", 5, 0),
+)  # fmt: skip
+_LINKS = (
+    ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"),
+)  # fmt: skip
+_NEEDS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc", "cgroup": "cgroup"}
+"""The namespace that a kind of file system shows."""
+
+
+class NotYet(InputError):
+    """Something of the specification that we do not carry out yet, and never leave out silently."""
+
+    code = "runtime/not-yet"
+
+
+@dataclass(frozen=True, slots=True)
+class BundlePlan:
+    """What the container's first process does.
+
+    flags: namespaces to be made; joins: (type, path) of those to be joined, `pid` by its parent
+    before: up to `pivot_root`; the hooks of the runtime come in between
+    pivot: with what comes after it until the container is created; after: once it is started
+    """
+
+    flags: int
+    joins: tuple[tuple[str, str], ...]
+    before: tuple[SetupOp, ...]
+    pivot: tuple[SetupOp, ...]
+    after: tuple[SetupOp, ...]
+    args: tuple[str, ...]
+    env: tuple[str, ...]
+    cwd: str
+    uid: int
+    warnings: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Return one line per operation, in order."""
+        lines = [f"clone3 {self.flags:#x}", *(f"join {kind} {path}" for kind, path in self.joins)]
+        lines += [op.describe() for op in self.before]
+        lines += [op.describe() for op in self.pivot]
+        lines += ["created", *(op.describe() for op in self.after), f"execve {self.args[0]}"]
+        return "\n".join(lines)
+
+
+def plan(
+    config: Config,
+    *,
+    bundle: str,
+    rootfs: str,
+    machine: str,
+    umask: int,
+    cgroup: str,
+    no_new_keyring: bool = False,
+) -> BundlePlan:
+    """Choose the operations for a bundle. Raises InputError for what cannot be.
+
+    bundle: absolute path; rootfs: of the root, without links
+    umask: the caller's, kept where the config says none
+    cgroup: `v1`, `v2` or `hybrid`: what a mount of type `cgroup` shows; "" is nothing
+    """
+    linux = config.linux
+    if config.process is None:
+        raise NotYet("config.json: a container without `process` is not supported yet")
+    _refuse(config)
+    warnings: list[str] = []
+    new = [each.type for each in linux.namespaces if not each.path]
+    flags = sum(FLAGS[kind] for kind in new) & ~CLONE_NEWTIME
+    userns = linux.namespace("user") is not None
+    before: list[SetupOp] = []
+    if config.process.oom_score_adj is not None:
+        before.append(process.SetOom(config.process.oom_score_adj))
+    if "time" in new:
+        offsets = tuple(
+            (name, each.seconds, each.nanoseconds) for name, each in linux.time_offsets.items()
+        )
+        before.append(process.EnterTime(offsets))
+    before += [bundle_setup.BindRoot(rootfs), bundle_setup.CheckDev()]
+    before += [op for mount in config.mounts for op in _mount(mount, config, bundle, cgroup)]
+    before += _devices(config, bind=userns)
+    before.append(bundle_setup.FindProc())
+    before += [
+        setup_names.WriteSysctl(sysctl_path(name), value, optional=False)
+        for name, value in linux.sysctl.items()
+    ]
+    before.append(bundle_setup.MakeFolder(config.process.cwd))
+    if linux.readonly_paths:
+        before.append(bundle_setup.LockPaths(linux.readonly_paths))
+    if linux.masked_paths:
+        before.append(bundle_setup.HidePaths(linux.masked_paths))
+    if config.hostname:
+        before.append(setup_names.SetHostname(config.hostname))
+    if config.domainname:
+        before.append(setup_names.SetDomainname(config.domainname))
+    pivot: list[SetupOp] = [setup.PivotRoot(config.root_readonly)]
+    if spread := linux.rootfs_propagation:
+        recursive = spread.startswith("r")
+        kind = _SPREAD[spread.removeprefix("r") if recursive else spread]
+        pivot.append(bundle_setup.SpreadRoot(kind, recursive))
+    size, user = config.process.console_size, config.process.user
+    pivot.append(
+        process.OpenSession(config.process.terminal, user.uid, size, keyring=not no_new_keyring)
+    )
+    if any(_locks_dev(mount, options.parse(mount.options, "")) for mount in config.mounts):
+        pivot.append(bundle_setup.LockDev())
+    return BundlePlan(
+        flags=flags,
+        joins=tuple((each.type, each.path) for each in linux.namespaces if each.path),
+        before=tuple(before),
+        pivot=tuple(pivot),
+        after=ending(config, config.process, machine=machine, umask=umask, warnings=warnings),
+        args=config.process.args,
+        env=config.process.env,
+        cwd=config.process.cwd,
+        uid=config.process.user.uid,
+        warnings=tuple(warnings),
+    )
+
+
+def ending(
+    config: Config, program: Process, *, machine: str, umask: int, warnings: list[str]
+) -> tuple[SetupOp, ...]:
+    """Return what is done last before a program of the container, its first or another, starts."""
+    linux = config.linux
+    operations: list[SetupOp] = [
+        setup.ChangeDirectory(program.cwd, make=True),  # made as it is meant, without a umask
+        confine.SetUmask(umask if program.user.umask is None else program.user.umask),
+    ]
+    if program.apparmor_profile:
+        operations.append(process.SetLabel("apparmor", program.apparmor_profile))
+    if program.selinux_label:
+        operations.append(process.SetLabel("selinux", program.selinux_label))
+    policy = linux.memory_policy
+    if program.scheduler or program.io_priority or policy or linux.personality:
+        mode, nodes = -1, frozenset[int]()
+        if policy is not None:
+            mode = scheduling.MEMORY_MODES[policy.mode]
+            mode |= sum(scheduling.MEMORY_FLAGS[flag] for flag in policy.flags)
+            nodes = numbers_of(policy.nodes)
+        operations.append(process.SetScheduling(program, linux.personality, mode, nodes))
+    filter = None
+    if linux.seccomp is not None:
+        compiled = compile_config(linux.seccomp, machine)
+        if compiled.notifies:
+            raise NotYet("config.json: linux.seccomp: SCMP_ACT_NOTIFY is not supported yet")
+        warnings += compiled.warnings
+        filter = process.LoadProgram(compiled.program, compiled.flags)
+    operations += process.confinement(program, filter=filter, warnings=warnings)
+    return tuple(operations)
+
+
+def numbers_of(text: str) -> frozenset[int]:
+    """Return the numbers of a list such as `0-2,5`, which was checked before."""
+    found: set[int] = set()
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("-")
+        found |= set(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def _refuse(config: Config) -> None:
+    """Raise NotYet for what would be left out."""
+    linux = config.linux
+    mount = linux.namespace("mount")
+    if mount is None:
+        raise NotYet("config.json: linux.namespaces: without `mount` is not supported yet")
+    if mount.path:
+        raise NotYet("config.json: linux.namespaces: joining a `mount` one is not supported yet")
+    if linux.net_devices:
+        raise NotYet("config.json: linux.netDevices is not supported yet")
+    if linux.intel_rdt is not None:
+        raise NotYet("config.json: linux.intelRdt is not supported yet")
+    if linux.mount_label:
+        raise NotYet("config.json: linux.mountLabel is not supported yet")
+    for number, each in enumerate(config.mounts):
+        if each.uid_mappings or each.gid_mappings:
+            raise NotYet(f"config.json: mounts[{number}]: idmapped mounts are not supported yet")
+
+
+def _mount(mount: Mount, config: Config, bundle: str, cgroup: str) -> list[SetupOp]:
+    read = options.parse(mount.options, f"config.json: mounts: `{mount.destination}`")
+    if read.bind is None and mount.type in ("bind", "none") and not read.remount:
+        read = replace(read, bind=mount.type == "bind")
+    destination = "/" + mount.destination.lstrip("/")
+    own = config.linux.namespace(_NEEDS.get(mount.type, "")) is not None
+    kind = mount.type
+    if _locks_dev(mount, read):
+        read = replace(read, set_=read.set_ & ~MOUNT_ATTR_RDONLY)
+    if read.bind is not None:
+        if read.data:
+            raise InputError(
+                f"config.json: mounts: `{destination}`: a bind takes no `{read.data[0][0]}`",
+                code="runtime/mount-option",
+            )
+        source = os.path.join(bundle, mount.source)
+        return [bundle_setup.MountEntry(destination, "bind", source, read)]
+    if kind in ("cgroup", "cgroup2"):
+        if not cgroup:
+            return []
+        if kind == "cgroup" and cgroup != "v2":
+            return [bundle_setup.MountCgroups(destination, read, own)]
+        kind, own = "cgroup2", config.linux.namespace("cgroup") is not None
+    return [
+        bundle_setup.MountEntry(destination, kind, mount.source, read, own or kind not in _NEEDS)
+    ]
+
+
+def _locks_dev(mount: Mount, read: options.Options) -> bool:
+    """Say whether a mount is a /dev that nobody may write to, once we have."""
+    is_new = read.bind is None and not read.remount and mount.type not in ("bind", "none")
+    return (
+        is_new and mount.destination.rstrip("/") == "/dev" and bool(read.set_ & MOUNT_ATTR_RDONLY)
+    )
+
+
+def _devices(config: Config, *, bind: bool) -> list[SetupOp]:
+    """Return what fills /dev, unless the host's own is bound there."""
+    for mount in config.mounts:
+        if mount.destination.rstrip("/") == "/dev" and (
+            mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
+        ):
+            return []
+    found = {
+        f"/dev/{name}": bundle_setup.Node(f"/dev/{name}", "c", major, minor, 0o666, 0, 0)
+        for name, major, minor in _NODES
+    }
+    for device in config.linux.devices:
+        found[device.path] = _node(device)
+    # `/dev/ptmx` is the link into the container's own devpts.
+    nodes = tuple(node for path, node in found.items() if path != "/dev/ptmx")
+    return [bundle_setup.MakeNodes(nodes, bind), bundle_setup.MakeLinks(_LINKS)]
+
+
+def _node(device: Device) -> bundle_setup.Node:
+    mode = 0o666 if device.mode is None else device.mode & 0o7777
+    return bundle_setup.Node(
+        device.path, device.type, device.major, device.minor, mode, device.uid, device.gid
+    )
