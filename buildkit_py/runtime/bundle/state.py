@@ -110,8 +110,10 @@ class Place:
         os.rename(part, os.path.join(self.path, "state.json"))
 
     def keep_config(self, data: bytes) -> None:
-        with open(os.path.join(self.path, "config.json"), "xb") as file:
+        part = os.path.join(self.path, "config.part")
+        with open(part, "xb") as file:
             file.write(data)
+        os.rename(part, os.path.join(self.path, "config.json"))
 
     def config(self) -> bytes:
         with open(os.path.join(self.path, "config.json"), "rb") as file:

@@ -113,6 +113,7 @@ class Cgroup:
         with opened(place.mount, above) as parent_fd:
             try:
                 os.mkdir(name, 0o755, dir_fd=parent_fd)
+                os.chmod(name, 0o755, dir_fd=parent_fd)  # whatever the umask is: it may be shared
                 if key not in self.made:
                     self.made.append(key)
             except FileExistsError:
