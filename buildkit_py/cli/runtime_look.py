@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.cli.reader import BadOption, Command, Option
-from buildkit_py.cli.runtime_common import one, root_of
+from buildkit_py.cli.runtime_common import one, root_of, warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _list(given: dict[str, Value], values: dict[str, Value], words: list[str]) -
     import json
     import pwd
 
-    from buildkit_py.runtime.bundle.state import NoContainer, Place, for_others, names
+    from buildkit_py.runtime.bundle.state import DamagedState, NoContainer, Place, for_others, names
 
     rows = []
     for name in names(root_of(given)):
@@ -54,6 +54,9 @@ def _list(given: dict[str, Value], values: dict[str, Value], words: list[str]) -
         try:
             state = place.read()
         except NoContainer:
+            continue
+        except DamagedState as error:
+            warn(given, [error.message])
             continue
         rows.append(json.loads(for_others(place, state)))
         try:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from buildkit_py.core.data import dataclass
-from buildkit_py.core.errors import BuildkitError, HostError, InputError
+from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime import confine, init, setup
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.kernel import processes
@@ -145,10 +145,6 @@ def run_child(
         processes.close_on_exec_from(3)
         processes.reset_signals()
         code = init.execute(execution.args, execution.env, send)
-    except BuildkitError as error:
-        init.complain(send, operation, error)
-    except OSError as error:
-        init.complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
     except BaseException as error:
-        init.complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+        init.complain_of(send, operation, error)
     os._exit(code)

@@ -24,7 +24,10 @@ from buildkit_py.runtime.setup import SetupOp, Workspace
 
 READY, NOTE, STUBS, ERROR, EXEC, EXIT, STARTED = b"R", b"N", b"S", b"E", b"X", b"Q", b"P"
 SOCKET = b"D"
-"""Kinds of messages on the channel of a container; see process.py for who reads them."""
+"""Kinds of messages on the channel of a container; see process.py for who reads them.
+
+EXEC: why the program cannot be run, behind one byte: docker's exit code for that
+"""
 
 Send = Callable[[bytes, int], None]
 """Writes a message, with a descriptor or -1, to a channel."""
@@ -87,14 +90,8 @@ def run_child(
         if plan.init:
             reap.be_first_process(lambda: execute(plan.args, plan.env, send))
         code = execute(plan.args, plan.env, send)
-    except BuildkitError as error:
-        complain(send, operation, error)
-        code = 128
-    except OSError as error:
-        complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
-        code = 128
     except BaseException as error:
-        complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+        complain_of(send, operation, error)
         code = 128
     os._exit(code)
 
@@ -124,6 +121,28 @@ def complain(send: Send, operation: str, error: BuildkitError) -> None:
         return  # nobody listens any more
 
 
+def complain_of(send: Send, operation: str, error: BaseException) -> None:
+    """Tell the parent why `operation` failed, whatever it was."""
+    if isinstance(error, OSError):
+        error = HostError(f"{operation}: {error}", code="host/set-up")
+    elif not isinstance(error, BuildkitError):
+        error = HostError(f"{operation}: {error!r}", code="host/set-up")
+    complain(send, operation, error)
+
+
+def sender(channel: socket.socket) -> Send:
+    """Return what writes to a channel. Raises OSError when nobody holds the other end any more."""
+
+    def send(data: bytes, fd: int) -> None:
+        # A filter of system calls may be loaded by now; SIGPIPE has its default action.
+        if fd >= 0:
+            socket.send_fds(channel, [data], [fd], socket.MSG_NOSIGNAL)
+        else:
+            channel.send(data, socket.MSG_NOSIGNAL)
+
+    return send
+
+
 def execute(args: tuple[str, ...], env: tuple[str, ...], send: Send) -> int:
     """Try execve along PATH, inside the container. Returns docker's exit code for the failure."""
     program = args[0]
@@ -148,5 +167,6 @@ def execute(args: tuple[str, ...], env: tuple[str, ...], send: Send) -> int:
     text = f"`{program}`: {failure.strerror}"
     if "/" not in program and not denied:
         text = f"`{program}`: executable file not found in $PATH"
-    send(EXEC + text.encode(), -1)
-    return 126 if denied else 127
+    code = 126 if denied else 127
+    send(EXEC + bytes([code]) + text.encode(), -1)
+    return code

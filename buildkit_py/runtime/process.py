@@ -179,7 +179,7 @@ class Process:
             case init.STUBS:
                 self._stubs += [stubs.Stub(*row) for row in marshal.loads(body)]
             case init.EXEC:
-                self._message = body.decode()
+                self._message = body[1:].decode()
             case init.ERROR:
                 self._failure = error_of(body)
             case init.EXIT:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from buildkit_py.core.data import dataclass, field
@@ -132,7 +132,8 @@ def _own_directory(work: Workspace, name: str) -> int:
     return os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=work.root)
 
 
-def _mount_new(kind: str, options: tuple[tuple[str, str | None], ...], attributes: int) -> int:
+def mount_new(kind: str, options: Iterable[tuple[str, str | None]], attributes: int) -> int:
+    """Return a new file system, mounted nowhere yet; a flag is an option without a value."""
     context = mounts.fsopen(kind)
     try:
         for key, value in options:
@@ -159,7 +160,7 @@ class MountProc:
 
     def run(self, work: Workspace) -> None:
         try:
-            work.proc = _mount_new("proc", (("source", "proc"),), _PLAIN)
+            work.proc = mount_new("proc", (("source", "proc"),), _PLAIN)
         except KernelError as error:
             if error.errno == errno.EPERM:
                 error.hint = (
@@ -193,7 +194,7 @@ class MountSys:
                 recursive=True,
             )
         else:
-            work.sys = _mount_new("sysfs", (("source", "sysfs"),), _PLAIN | MOUNT_ATTR_RDONLY)
+            work.sys = mount_new("sysfs", (("source", "sysfs"),), _PLAIN | MOUNT_ATTR_RDONLY)
         _attach(work.sys, _own_directory(work, "sys"))
 
 
@@ -206,7 +207,7 @@ class MountCgroup:
 
     def run(self, work: Workspace) -> None:
         options = (("source", "cgroup"),)
-        fd = _mount_new("cgroup2", options, _PLAIN | MOUNT_ATTR_RDONLY)
+        fd = mount_new("cgroup2", options, _PLAIN | MOUNT_ATTR_RDONLY)
         try:
             _attach(fd, open_beneath(work.sys, "fs/cgroup", os.O_PATH | os.O_DIRECTORY))
         finally:
@@ -244,7 +245,7 @@ class MountDev:
 
     def run(self, work: Workspace) -> None:
         options = (("source", "tmpfs"), ("mode", "755"), ("size", "65536k"))
-        work.dev = dev = _mount_new("tmpfs", options, MOUNT_ATTR_NOSUID)
+        work.dev = dev = mount_new("tmpfs", options, MOUNT_ATTR_NOSUID)
         for target, name in LINKS:
             os.symlink(target, name, dir_fd=dev)
         for name in ("pts", "shm", "mqueue"):
@@ -270,14 +271,14 @@ class MountDev:
         )  # fmt: skip
         if self.terminal_group is not None:
             terminals += (("gid", str(self.terminal_group)),)
-        pts = _mount_new("devpts", terminals, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
+        pts = mount_new("devpts", terminals, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC)
         _attach(pts, os.open("pts", _PLACE, dir_fd=dev))
         work.pts = pts
         shm = (("source", "shm"), ("mode", "1777"), ("size", str(self.shm_bytes)))
-        fd = _mount_new("tmpfs", shm, _PLAIN)
+        fd = mount_new("tmpfs", shm, _PLAIN)
         _attach(fd, os.open("shm", _PLACE, dir_fd=dev))
         os.close(fd)
-        fd = _mount_new("mqueue", (("source", "mqueue"),), _PLAIN)
+        fd = mount_new("mqueue", (("source", "mqueue"),), _PLAIN)
         _attach(fd, os.open("mqueue", _PLACE, dir_fd=dev))
         os.close(fd)
 
@@ -321,7 +322,7 @@ class WriteFiles:
 
     def run(self, work: Workspace) -> None:
         options = (("source", "tmpfs"), ("mode", "755"), ("size", "16m"))
-        fd = _mount_new("tmpfs", options, _PLAIN)
+        fd = mount_new("tmpfs", options, _PLAIN)
         for number, (_, text) in enumerate(self.files):
             file = os.open(str(number), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644, dir_fd=fd)
             os.fchmod(file, 0o644)
@@ -393,7 +394,7 @@ class MountTmpfs:
         attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
         if self.read_only:
             attributes |= MOUNT_ATTR_RDONLY
-        fd = _mount_new("tmpfs", tuple(options), attributes)
+        fd = mount_new("tmpfs", tuple(options), attributes)
         _attach(fd, work.place(self.target, directory=True))
         os.close(fd)
 
@@ -419,14 +420,19 @@ class MaskPaths:
                     place = open_beneath(base, path, _PLACE)
                 except (FileNotFoundError, NotADirectoryError):
                     continue
-                if not stat.S_ISDIR(os.fstat(place).st_mode):
-                    bind_fd(work.null, place, read_only=True)
-                elif work.empty < 0:
-                    options = (("source", "tmpfs"), ("mode", "755"), ("nr_inodes", "2"))
-                    work.empty = _mount_new("tmpfs", options, _PLAIN | MOUNT_ATTR_RDONLY)
-                    _attach(work.empty, place)
-                else:
-                    bind_fd(work.empty, place, read_only=True)
+                hide(work, place)
+
+
+def hide(work: Workspace, place: int) -> None:
+    """Put /dev/null on a file, an empty directory on a directory; closes the place."""
+    if not stat.S_ISDIR(os.fstat(place).st_mode):
+        bind_fd(work.null, place, read_only=True)
+    elif work.empty < 0:
+        options = (("source", "tmpfs"), ("mode", "755"), ("nr_inodes", "2"))
+        work.empty = mount_new("tmpfs", options, _PLAIN | MOUNT_ATTR_RDONLY)
+        _attach(work.empty, place)
+    else:
+        bind_fd(work.empty, place, read_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,10 +450,17 @@ class ReadOnlyPaths:
                 place = open_beneath(work.proc, path, _PLACE)
             except FileNotFoundError:
                 continue
-            fd = mounts.open_tree("", at=place, recursive=True)
-            mounts.mount_setattr("", at=fd, set_=MOUNT_ATTR_RDONLY, recursive=True)
-            _attach(fd, place)
-            os.close(fd)
+            lock(place)
+
+
+def lock(place: int) -> None:
+    """Let nobody write to a place and what is beneath it; closes the place."""
+    fd = mounts.open_tree("", at=place, recursive=True)
+    try:
+        mounts.mount_setattr("", at=fd, set_=MOUNT_ATTR_RDONLY, recursive=True)
+        _attach(fd, place)
+    finally:
+        os.close(fd)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.core.data import dataclass
-from buildkit_py.core.errors import HostError
+from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.kernel.paths import open_beneath
 from buildkit_py.runtime.kernel.processes import setdomainname, sethostname
 
@@ -30,6 +30,11 @@ class WriteSysctl:
         return f"sysctl {self.name} = {self.value}"
 
     def run(self, work: Workspace) -> None:
+        if work.proc < 0:
+            raise InputError(
+                f"sysctl `{self.name}` needs a /proc in the container", code="runtime/sysctl",
+                hint="add one to `mounts`",
+            )  # fmt: skip
         path = "sys/" + (self.name if "/" in self.name else self.name.replace(".", "/"))
         try:
             fd = open_beneath(work.proc, path, os.O_WRONLY)

@@ -17,7 +17,7 @@ import select
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from buildkit_py.core.data import dataclass
@@ -160,7 +160,7 @@ class _Loop:
             init.run_child(
                 plan,
                 channel=channel.fileno(),
-                send=_sender(channel),
+                send=init.sender(channel),
                 stdio=(fds[0], fds[1], fds[2]),
                 join=tuple(cgroup.join),
                 network=_bring_up,
@@ -313,7 +313,7 @@ def _bear(
                 execution,
                 pidfd=pidfd,
                 channel=channel.fileno(),
-                send=_sender(channel),
+                send=init.sender(channel),
                 stdio=(fds[0], fds[1], fds[2]),
                 join=tuple(join),
             )
@@ -333,16 +333,6 @@ def _bring_up(plan: Plan) -> Sequence[socket.socket]:
     else:
         interface.configure_loopback()
     return interface.open_nameserver() if plan.nameserver else ()
-
-
-def _sender(channel: socket.socket) -> Callable[[bytes, int], None]:
-    def send(data: bytes, fd: int) -> None:
-        if fd >= 0:
-            socket.send_fds(channel, [data], [fd])
-        else:
-            channel.send(data)
-
-    return send
 
 
 def _send(channel: socket.socket, data: bytes, fds: list[int] | None = None) -> None:

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from buildkit_py.core.errors import BuildkitError, HostError
 from buildkit_py.runtime import init
 from buildkit_py.runtime.bundle.plan import FLAGS, BundlePlan
 from buildkit_py.runtime.bundle.process import with_home
@@ -49,7 +48,7 @@ def run(
     preserve: how many descriptors from 3 on the program gets
     close: descriptors of the creator's that must not outlive it: its lock, for one
     """
-    send = _sender(channel)
+    send = _patient(channel)
     operation, code = "start", 1
     try:
         sys.meta_path.clear()
@@ -81,14 +80,14 @@ def run(
         create_hooks()
         operation = _all(plan.pivot, work)
         if complaint := _missing(plan):
-            send(init.EXEC + complaint.encode(), -1)
+            send(init.EXEC + bytes([127]) + complaint.encode(), -1)
             os._exit(127)
         send(init.READY, work.terminal)
         channel.close()
         operation = "wait for the start"
         starter, _ = listener.accept()
         listener.close()
-        send = _sender(starter)
+        send = _patient(starter)
         work.note = lambda text: send(init.NOTE + text.encode(), -1)
         start_hooks()
         env = with_home(plan.env, plan.uid, work.root)
@@ -98,12 +97,8 @@ def run(
         operation = _all(plan.after, work)
         operation = "execve"
         code = init.execute(plan.args, env, send)
-    except BuildkitError as error:
-        init.complain(send, operation, error)
-    except OSError as error:
-        init.complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
     except BaseException as error:
-        init.complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+        init.complain_of(send, operation, error)
     os._exit(code)
 
 
@@ -131,12 +126,12 @@ def _all(operations: tuple[SetupOp, ...], work: Workspace) -> str:
     return name
 
 
-def _sender(channel: socket.socket) -> Callable[[bytes, int], None]:
-    def send(data: bytes, fd: int) -> None:
-        with contextlib.suppress(BrokenPipeError, ConnectionError):  # nobody listens any more
-            if fd >= 0:
-                socket.send_fds(channel, [data], [fd], socket.MSG_NOSIGNAL)
-            else:
-                channel.send(data, socket.MSG_NOSIGNAL)
+def _patient(channel: socket.socket) -> init.Send:
+    """Return what writes to whom may be gone: the container lives on without."""
+    send = init.sender(channel)
 
-    return send
+    def patient(data: bytes, fd: int) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionError):
+            send(data, fd)
+
+    return patient

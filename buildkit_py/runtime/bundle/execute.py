@@ -13,7 +13,7 @@ import socket
 import sys
 
 from buildkit_py.core.data import dataclass, replace
-from buildkit_py.core.errors import BuildkitError, HostError, InputError
+from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.oci.runtime_config import Capabilities, User
 from buildkit_py.oci.runtime_config_reader import read, read_process
 from buildkit_py.runtime import init
@@ -83,11 +83,7 @@ def execute(root: str, id: str, wishes: ExecWishes) -> Created:
     before: list[SetupOp] = []
     if program.oom_score_adj is not None:
         before.append(SetOom(program.oom_score_adj))
-    after: tuple[SetupOp, ...] = (
-        FindProc(),
-        JoinSession(program.terminal, program.user.uid),
-        *ending(config, program, machine=MACHINE, umask=umask, warnings=warnings),
-    )
+    after = ending(config, program, machine=MACHINE, umask=umask, warnings=warnings)
     task = _Task(config, program, tuple(before), after, wishes.preserve)
     try:
         init_fd = os.pidfd_open(state.pid)
@@ -187,19 +183,9 @@ def _number(text: str, shown: str) -> int:
     return int(text)
 
 
-def _sender(channel: socket.socket) -> init.Send:
-    def send(data: bytes, fd: int) -> None:
-        if fd >= 0:
-            socket.send_fds(channel, [data], [fd])
-        else:
-            channel.send(data)
-
-    return send
-
-
 def _run(task: _Task, init_fd: int, channel: socket.socket) -> NoReturn:
     """Be the further program; ends in execve or exit."""
-    send = _sender(channel)
+    send = init.sender(channel)
     operation, code = "start", 1
     try:
         sys.meta_path.clear()
@@ -216,20 +202,20 @@ def _run(task: _Task, init_fd: int, channel: socket.socket) -> NoReturn:
         if "user" in kinds:
             processes.set_ids(0, 0)
         work.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        env = with_home(task.program.env, task.program.user.uid, work.root)
-        for op in task.after:
+        user = task.program.user
+        for op in (FindProc(), JoinSession(task.program.terminal, user.uid)):
             operation = init.run_operation(op, work)
-        operation = "execve"
+        env = with_home(task.program.env, user.uid, work.root)
+        # Before the filter of system calls, which may allow nothing but execve.
         send(init.READY, work.terminal)
         processes.close_on_exec_from(3 + task.preserve)
         processes.reset_signals()
+        for op in task.after:
+            operation = init.run_operation(op, work)
+        operation = "execve"
         code = init.execute(task.program.args, env, send)
-    except BuildkitError as error:
-        init.complain(send, operation, error)
-    except OSError as error:
-        init.complain(send, operation, HostError(f"{operation}: {error}", code="host/set-up"))
     except BaseException as error:
-        init.complain(send, operation, HostError(f"{operation}: {error!r}", code="host/set-up"))
+        init.complain_of(send, operation, error)
     os._exit(code)
 
 
@@ -270,7 +256,7 @@ def _accompany(channel: socket.socket, wishes: ExecWishes, warnings: list[str]) 
                 case init.ERROR:
                     raise error_of(data[1:])
                 case init.EXEC:
-                    raise CannotRun(data[1:].decode())
+                    raise CannotRun(data[1:])
                 case _:
                     return terminal  # closed by execve
     except BaseException:

@@ -20,6 +20,12 @@ def map_ids(pid: int, config: Config) -> None:
         raise InputError(
             "a new user namespace needs uidMappings and gidMappings", code="runtime/no-mappings"
         )
+    for name, rows in (("uid", linux.uid_mappings), ("gid", linux.gid_mappings)):
+        if not any(each.container == 0 < each.size for each in rows):
+            raise InputError(
+                f"linux.{name}Mappings: id 0 of the container is not mapped",
+                code="runtime/no-mappings", hint="what sets the container up is root in it",
+            )  # fmt: skip
     is_root = os.geteuid() == 0
     if is_root or _is_own(linux.gid_mappings, os.getegid()):
         if not is_root:

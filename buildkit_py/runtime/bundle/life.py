@@ -122,7 +122,7 @@ def create(root: str, id: str, wishes: Wishes) -> Created:
         )  # fmt: skip
         place.write(state)
         try:
-            return _Maker(place, state, config, made, wishes, lock.fd, umask).make(cgroup)
+            return _Maker(place, state, config, made, wishes, lock.fd).make(cgroup)
         except BaseException:
             cgroup.kill_all()
             cgroup.delete()
@@ -145,7 +145,6 @@ class _Maker:
         made: BundlePlan,
         wishes: Wishes,
         lock_fd: int,
-        umask: int,
     ) -> None:
         self.place = place
         self.state = state
@@ -153,7 +152,6 @@ class _Maker:
         self.plan = made
         self.wishes = wishes
         self.lock_fd = lock_fd
-        self.umask = umask
         self.warnings = list(made.warnings)
         self.terminal = -1
 
@@ -245,7 +243,7 @@ class _Maker:
                 case init.ERROR:
                     raise error_of(data[1:])
                 case init.EXEC:
-                    raise CannotRun(data[1:].decode())
+                    raise CannotRun(data[1:])
                 case child.SET_UP:
                     state = for_others(self.place, self.state, status="creating")
                     hooks.run_all("prestart", self.config.hooks.prestart, state)
@@ -307,7 +305,7 @@ def start(root: str, id: str) -> list[str]:
                 case init.ERROR:
                     raise error_of(data[1:])
                 case init.EXEC:
-                    raise CannotRun(data[1:].decode())
+                    raise CannotRun(data[1:])
                 case _:
                     raise HostError("the container said what it should not", code="host/set-up")
     try:
@@ -321,32 +319,31 @@ def start(root: str, id: str) -> list[str]:
 
 
 class CannotRun(InputError):
-    """The program is not there, or is none."""
+    """The program is not there, or is none.
+
+    program_code: what `run` and `exec` end with: 127 for what is not there, else 126
+    """
 
     code = "runtime/cannot-run"
 
-    @property
-    def program_code(self) -> int:
-        """What `run` and `exec` end with: 127 for what is not there, else 126, as in a shell."""
-        missing = ("not found", "No such file")
-        return 127 if any(text in self.message for text in missing) else 126
+    def __init__(self, said: bytes) -> None:
+        """said: the body of a message EXEC; see init.py"""
+        super().__init__(said[1:].decode())
+        self.program_code = said[0]
 
 
 def kill(root: str, id: str, number: int, *, all_: bool = False) -> None:
     """Send a signal to the first process, or to all. Raises WrongStatus for a stopped one."""
     place = Place(root, id)
     state = place.read()
-    if all_:
+    if all_ and cgroup_of(state).places:
         cgroup_of(state).kill_all(number)
         return
     if status_of(place, state) not in ("created", "running", "paused"):
         raise WrongStatus(f"container `{id}` is not running")
     _signal(state, number)
     if number == signal.SIGKILL:
-        # What v1 has frozen does not even die before it is thawed.
-        cgroup = cgroup_of(state)
-        if cgroup.is_frozen():
-            cgroup.thaw()
+        _thaw(state)
 
 
 def pause(root: str, id: str) -> None:
@@ -415,10 +412,7 @@ def _end(state: State) -> None:
     try:
         if is_alive(state):
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            cgroup = cgroup_of(state)
-            if cgroup.is_frozen():
-                cgroup.thaw()
-            thaw_process(state.pid)
+            _thaw(state)
             poll = select.poll()
             poll.register(pidfd, select.POLLIN)
             poll.poll(_PATIENCE_SECONDS * 1000)
@@ -426,6 +420,14 @@ def _end(state: State) -> None:
         return
     finally:
         os.close(pidfd)
+
+
+def _thaw(state: State) -> None:
+    """Thaw what was killed, wherever it was frozen: by v1 it does not even die before."""
+    cgroup = cgroup_of(state)
+    if cgroup.is_frozen():
+        cgroup.thaw()
+    thaw_process(state.pid)
 
 
 def _signal(state: State, number: int) -> None:

@@ -19,11 +19,10 @@ from buildkit_py.runtime.kernel.mounts import MOUNT_ATTR_RDONLY
 from buildkit_py.runtime.kernel.oci_cgroup_paths import own_directories
 from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
 from buildkit_py.runtime.kernel.syscalls import KernelError
-from buildkit_py.runtime.setup import Workspace, bind_fd
+from buildkit_py.runtime.setup import Workspace, bind_fd, hide, lock, mount_new
 
 _PLACE = os.O_PATH | os.O_CLOEXEC
 _HERE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_PLAIN = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +128,9 @@ class MountEntry:
         attributes = self.options.set_ & 0xFF
         if self.options.copy_up:
             attributes &= ~MOUNT_ATTR_RDONLY  # until it is filled
-        context = mounts.fsopen(self.kind)
-        try:
-            mounts.fsconfig(context, "source", self.source or self.kind)
-            for flag in self.options.flags:
-                mounts.fsconfig(context, flag)
-            for key, value in (*self.options.data, *extra):
-                mounts.fsconfig(context, key, value)
-            return mounts.fsmount(context, attributes)
-        finally:
-            os.close(context)
+        flags = ((flag, None) for flag in self.options.flags)
+        source = ("source", self.source or self.kind)
+        return mount_new(self.kind, (source, *flags, *self.options.data, *extra), attributes)
 
     def _shape(self, fd: int) -> None:
         """Give the mount, and those beneath it, what was asked for besides."""
@@ -193,7 +185,7 @@ def _copy_up(below: int, above: int) -> None:
                 os.close(source)
                 os.close(target)
         elif stat.S_ISREG(state.st_mode):
-            _copy_file(name, below, above, state.st_mode)
+            _copy_file(name, below, above)
         else:
             os.mknod(name, state.st_mode, state.st_rdev, dir_fd=above)
         os.chown(name, state.st_uid, state.st_gid, dir_fd=above, follow_symlinks=False)
@@ -201,7 +193,7 @@ def _copy_up(below: int, above: int) -> None:
             os.chmod(name, stat.S_IMODE(state.st_mode), dir_fd=above)
 
 
-def _copy_file(name: str, below: int, above: int, mode: int) -> None:
+def _copy_file(name: str, below: int, above: int) -> None:
     source = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=below)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
@@ -392,22 +384,9 @@ class HidePaths:
                 place = open_beneath(work.root, path, _PLACE)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            if not stat.S_ISDIR(os.fstat(place).st_mode):
-                if work.null < 0:  # /dev is the host's
-                    work.null = _null(work)
-                bind_fd(work.null, place, read_only=True)
-            elif work.empty < 0:
-                context = mounts.fsopen("tmpfs")
-                try:
-                    for key, value in (("source", "tmpfs"), ("mode", "755"), ("nr_inodes", "2")):
-                        mounts.fsconfig(context, key, value)
-                    work.empty = mounts.fsmount(context, _PLAIN | MOUNT_ATTR_RDONLY)
-                finally:
-                    os.close(context)
-                mounts.move_mount(work.empty, "", at=place)
-                os.close(place)
-            else:
-                bind_fd(work.empty, place, read_only=True)
+            if work.null < 0:  # /dev is the host's
+                work.null = _null(work)
+            hide(work, place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,13 +404,7 @@ class LockPaths:
                 place = open_beneath(work.root, path, _PLACE)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            try:
-                fd = mounts.open_tree("", at=place, recursive=True)
-                mounts.mount_setattr("", at=fd, set_=MOUNT_ATTR_RDONLY, recursive=True)
-                mounts.move_mount(fd, "", at=place)
-                os.close(fd)
-            finally:
-                os.close(place)
+            lock(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,13 +437,8 @@ class MountCgroups:
         return f"mount cgroups on `{self.destination}`"
 
     def run(self, work: Workspace) -> None:
-        context = mounts.fsopen("tmpfs")
-        try:
-            for key, value in (("source", "tmpfs"), ("mode", "755"), ("size", "64k")):
-                mounts.fsconfig(context, key, value)
-            top = mounts.fsmount(context, self.options.set_ & 0xFF & ~MOUNT_ATTR_RDONLY)
-        finally:
-            os.close(context)
+        options = (("source", "tmpfs"), ("mode", "755"), ("size", "64k"))
+        top = mount_new("tmpfs", options, self.options.set_ & 0xFF & ~MOUNT_ATTR_RDONLY)
         place = work.place(self.destination, directory=True)
         try:
             mounts.move_mount(top, "", at=place)
@@ -501,15 +469,10 @@ class MountCgroups:
             os.symlink(name, single, dir_fd=top)
 
     def _new(self, names: tuple[str, ...]) -> int:
-        context = mounts.fsopen("cgroup")
-        try:
-            mounts.fsconfig(context, "source", "cgroup")
-            for name in names:
-                if name.startswith("name="):  # a hierarchy without controllers
-                    mounts.fsconfig(context, "none")
-                    mounts.fsconfig(context, "name", name.removeprefix("name="))
-                else:
-                    mounts.fsconfig(context, name)
-            return mounts.fsmount(context)
-        finally:
-            os.close(context)
+        options: list[tuple[str, str | None]] = [("source", "cgroup")]
+        for name in names:
+            if name.startswith("name="):  # a hierarchy without controllers
+                options += [("none", None), ("name", name.removeprefix("name="))]
+            else:
+                options.append((name, None))
+        return mount_new("cgroup", options, 0)

@@ -154,9 +154,7 @@ def is_alive(state: State) -> bool:
     if not state.pid:
         return False
     try:
-        with open(f"/proc/{state.pid}/stat", "rb") as file:
-            letter = file.read().rpartition(b")")[2].split()[0]
-        return letter not in (b"Z", b"X") and start_time(state.pid) == state.born
+        return start_time(state.pid) == state.born
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -188,12 +186,11 @@ def cgroup_of(state: State) -> Cgroup:
     return Cgroup.from_data(dict(state.cgroup)) if state.cgroup else Cgroup(())
 
 
-def for_others(place: Place, state: State, *, status: str = "", pid: int | None = None) -> bytes:
+def for_others(place: Place, state: State, *, status: str = "") -> bytes:
     """Return the state as the specification words it: for hooks, and `pyruntime state`."""
     status = status or status_of(place, state)
     data: dict[str, Any] = {"ociVersion": VERSION, "id": state.id, "status": status}
-    pid = state.pid if pid is None else pid
-    data["pid"] = 0 if status == "stopped" else pid
+    data["pid"] = 0 if status == "stopped" else state.pid
     data["bundle"] = state.bundle
     data |= {"rootfs": state.rootfs, "created": state.created, "owner": str(state.owner)}
     if state.annotations:

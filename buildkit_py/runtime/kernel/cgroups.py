@@ -66,7 +66,7 @@ def detect(*, rootless: bool) -> Layout | None:
     read-only mounts, delegation and filters, so it is tried.
     """
     unified_mount, v1_mounts = _mounts()
-    own = _own_paths()
+    own = own_paths()
     unified = ""
     if unified_mount:
         unified = _nearest_writable(unified_mount, own.get("", "/")) if rootless else unified_mount
@@ -112,7 +112,7 @@ def _mounts() -> tuple[str, list[tuple[str, str]]]:
     return unified, [(name, place) for name, place in v1 if name in (*_CONTROLLERS, "devices")]
 
 
-def _own_paths() -> dict[str, str]:
+def own_paths() -> dict[str, str]:
     """Return controller -> path of this process; cgroup2 has the name ""."""
     paths: dict[str, str] = {}
     with open("/proc/self/cgroup") as file:
@@ -297,7 +297,7 @@ class Owner:
 
     def _guard_devices_v1(self, parent: str) -> None:
         """Enter a cgroup with docker's device rules: children are born in it, at no cost."""
-        before = _own_paths().get("devices", "/")
+        before = own_paths().get("devices", "/")
         path = self._make(os.path.join(parent, BASE), self.name)
         _write(f"{path}/devices.deny", "a")
         for line in device_filter.V1_LINES:

@@ -11,6 +11,11 @@ import os
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
+from buildkit_py.runtime.kernel.cgroups import own_paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BASE = "pyruntime"
 """Not `cgroups.BASE`: the sweep there judges owners by names, and an id may look like one."""
@@ -116,42 +121,37 @@ def _refuse_systemd(cgroups_path: str, host: CgroupHost) -> None:
 
 def detect(*, rootless: bool) -> CgroupHost:
     """Look which hierarchies are mounted, and where in them cgroups can be made."""
-    own = _own_paths()
     found: dict[tuple[str, ...], Hierarchy] = {}
-    with open("/proc/self/mountinfo") as file:
-        for line in file:
-            head, _, tail = line.partition(" - ")
-            _, _, device, root, mount = head.split(" ")[:5]
-            kind, _, options = tail.rstrip("\n").split(" ", 2)
-            if kind not in ("cgroup", "cgroup2"):
-                continue
-            unified = kind == "cgroup2"
-            # The super block's options name the controllers, among others.
-            names = () if unified else tuple(word for word in options.split(",") if word in own)
-            if (not unified and not names) or not _is_reachable(mount, device):
-                continue
-            key = ("",) if unified else names
-            if key not in found:
-                path = _strip(own.get(key[0], "/"), root)
-                base = _writable(mount, path, rootless=rootless, unified=unified)
-                found[key] = Hierarchy(mount, () if unified else names, unified, base)
+    for mount, device, names, path in _mounted():
+        if names not in found and _is_reachable(mount, device):
+            base = _writable(mount, path, rootless=rootless, unified=not names)
+            found[names] = Hierarchy(mount, names, not names, base)
     return CgroupHost(tuple(found.values()), rootless, os.path.isdir("/run/systemd/system"))
 
 
 def own_directories() -> list[tuple[tuple[str, ...], str]]:
     """Return (controllers, directory of this process) of each mounted hierarchy of v1."""
-    own = _own_paths()
     found: dict[tuple[str, ...], str] = {}
+    for mount, _, names, path in _mounted():
+        if names:
+            found.setdefault(names, os.path.join(mount, path.lstrip("/")))
+    return list(found.items())
+
+
+def _mounted() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Give mount point, device, controllers (none: cgroup2) and our own path of each hierarchy."""
+    own = own_paths()
     with open("/proc/self/mountinfo") as file:
         for line in file:
             head, _, tail = line.partition(" - ")
-            root, mount = head.split(" ")[3:5]
+            _, _, device, root, mount = head.split(" ")[:5]
             kind, _, options = tail.rstrip("\n").split(" ", 2)
+            # The super block's options name the controllers, among others.
             names = tuple(word for word in options.split(",") if word in own)
-            if kind == "cgroup" and names and names not in found:
-                path = _strip(own[names[0]], root).lstrip("/")
-                found[names] = os.path.join(mount, path)
-    return list(found.items())
+            if kind == "cgroup2":
+                yield mount, device, (), _strip(own.get("", "/"), root)
+            elif kind == "cgroup" and names:
+                yield mount, device, names, _strip(own[names[0]], root)
 
 
 def _is_reachable(mount: str, device: str) -> bool:
@@ -161,16 +161,6 @@ def _is_reachable(mount: str, device: str) -> bool:
     except OSError:
         return False
     return device == f"{os.major(number)}:{os.minor(number)}"
-
-
-def _own_paths() -> dict[str, str]:
-    """Return controller -> path of this process; cgroup2 has the name ""."""
-    paths: dict[str, str] = {}
-    with open("/proc/self/cgroup") as file:
-        for line in file:
-            _, names, path = line.rstrip("\n").split(":", 2)
-            paths.update(dict.fromkeys(names.split(","), path))
-    return paths
 
 
 def _strip(own: str, root: str) -> str:
