@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from buildkit_py.compose.plan import Plan
     from buildkit_py.compose.recall import Signature
     from buildkit_py.core.events import Sink
+    from buildkit_py.core.files import NameLock
     from buildkit_py.engine.client import Engine
     from buildkit_py.engine.containers import Known
 
@@ -158,6 +159,20 @@ def changing() -> Engine:
     host = enter()
     miss_none()
     return Engine.open(root, run, host=host)
+
+
+def locked(engine: Engine, name: str, *, shared: bool = False) -> NameLock:
+    """Return the taken lock of those who change a project; shared: of those who end it."""
+    lock = engine.project_lock(name, shared=shared)
+    take(lock)
+    return lock
+
+
+def take(lock: NameLock) -> None:
+    """Take a project's lock, and say so where that takes waiting."""
+    if not lock.acquire(wait=False):
+        print(f"notice: another command changes `{lock.name}`: waiting for it", file=sys.stderr)
+        lock.acquire()
 
 
 @contextlib.contextmanager

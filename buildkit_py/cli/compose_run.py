@@ -9,6 +9,7 @@ from buildkit_py.cli.compose_common import (
     at_once,
     changing,
     containers,
+    locked,
     looking,
     named,
     prepared,
@@ -16,6 +17,7 @@ from buildkit_py.cli.compose_common import (
     removes_orphans,
     same_files,
     show_plan,
+    take,
     teller,
     warn,
 )
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from buildkit_py.cli.compose_common import Prepared
     from buildkit_py.cli.reader import Value
     from buildkit_py.compose import model
+    from buildkit_py.compose.plan import Plan
     from buildkit_py.engine.client import Engine, Group
     from buildkit_py.engine.containers import ContainerRequest
     from buildkit_py.engine.mounts import VolumeRequest
@@ -217,19 +220,26 @@ def _prepare(
         build=bool(values["build"]), pull=pull_of(values),
         no_dependencies=bool(values["no_deps"]), remove_orphans=removes_orphans(values),
     )  # fmt: skip
-    plan = for_run(project, observe(engine, project.name, project), wanted, name)
+
+    def look(wanted: Wanted) -> Plan:
+        return for_run(project, observe(engine, project.name, project), wanted, name)
+
     if given["dry_run"]:
-        show_plan(plan)
+        show_plan(look(wanted))
         return False
-    if plan.of("build", "pull"):
-        done = bring_images(plan, given, values, engine, made, wanted)
-        plan = for_run(project, observe(engine, project.name, project), done, name)
-    warn(plan)
-    work = Work(
-        engine, group, project, made.hashes, made.contents, at_once=at_once(given),
-        tell=teller(given), warn=print_warning,
-    )  # fmt: skip
-    carry_out(plan, work)
+    with locked(engine, project.name) as lock:
+        plan = look(wanted)
+        if plan.of("build", "pull"):
+            lock.release()
+            done = bring_images(plan, given, values, engine, made, wanted)
+            take(lock)
+            plan = look(done)
+        warn(plan)
+        work = Work(
+            engine, group, project, made.hashes, made.contents, at_once=at_once(given),
+            tell=teller(given), warn=print_warning, settled=lock.release,
+        )  # fmt: skip
+        carry_out(plan, work)
     return True
 
 

@@ -9,6 +9,7 @@ from buildkit_py.cli.compose_common import (
     changing,
     check_services,
     ended_in_order,
+    locked,
     named,
     prepared,
     pull_of,
@@ -16,6 +17,7 @@ from buildkit_py.cli.compose_common import (
     same_files,
     seconds_of,
     show_plan,
+    take,
     teller,
     warn,
 )
@@ -140,16 +142,21 @@ def _up(
     made = prepared(given, names)
     wanted = _wanted(made, values, names)
     engine = changing()
-    with engine, engine.project(made.project.name) as group:
+    if given["dry_run"]:
+        with engine:
+            show_plan(_Look(engine, made.project, wanted).plan)
+        return 0
+    name = made.project.name
+    with engine, engine.project(name) as group, locked(engine, name) as lock:
         look = _Look(engine, made.project, wanted)
-        if given["dry_run"]:
-            show_plan(look.plan)
-            return 0
         if look.plan.of("build", "pull"):
+            lock.release()
             left = bring_images(look.plan, given, values, engine, made, wanted)
+            take(lock)
             look = _Look(engine, made.project, left)
         warn(look.plan)
         work = _work(given, values, engine, group, made)
+        work.settled = lock.release
         if not (values["detach"] or values["wait"] or values["no_start"]):
             from buildkit_py.cli import compose_attach
 
@@ -214,7 +221,7 @@ def run_down(given: dict[str, Value], argv: Sequence[str]) -> int:
     values, names = read(DOWN, argv)
     about = named(given)
     remove_orphans = removes_orphans(values)
-    with changing() as engine:
+    with changing() as engine, locked(engine, about.name, shared=True):
         from buildkit_py.compose.carry_out import Work, carry_out
         from buildkit_py.compose.observe import observe
         from buildkit_py.compose.plan_end import down
@@ -237,6 +244,8 @@ def run_down(given: dict[str, Value], argv: Sequence[str]) -> int:
             stop_seconds=seconds_of(values["timeout"]), keep_volumes=not values["volumes"],
         )  # fmt: skip
         carry_out(plan, work)
+        for group in {about.name, *(each.group for each in observed.containers)}:
+            engine.project(group).leave()
     return 0
 
 

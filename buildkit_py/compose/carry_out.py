@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from buildkit_py.compose.grants import digest
 from buildkit_py.compose.observe import containers_of, supervisor_of
@@ -14,7 +14,9 @@ from buildkit_py.compose.waiting import ServiceFailed, is_readable, wait_for_ser
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import BuildkitError, HostError, StateError
 from buildkit_py.core.threads import block_signals
-from buildkit_py.engine.network_records import NetworkInUse
+from buildkit_py.engine.containers import NotRunning, UnknownContainer
+from buildkit_py.engine.network_records import NetworkInUse, UnknownNetwork
+from buildkit_py.engine.volume_records import UnknownVolume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class Work:
     at_once: int = AT_ONCE
     tell: Callable[[Told], None] = lambda told: None
     warn: Callable[[str], None] = lambda text: None
+    settled: Callable[[], None] = lambda: None
+    """Called when nothing is made or removed any more: what is left starts, and waits."""
     interrupted: int = -1
     """A descriptor that becomes readable when nothing new may begin, and waits end."""
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -115,6 +119,7 @@ def carry_out(plan: Plan, work: Work) -> None:
     for name in plan.kept:
         work.tell(Told("Container", name, "Running", "done"))
     if not plan.actions:
+        work.settled()
         return
     if work.interrupted >= 0:
         _carry_out(plan, work, lambda: None, lambda: is_readable(work.interrupted))
@@ -151,6 +156,8 @@ def _carry_out(
         while running or (waiting and failure is None):
             if failure is None and is_interrupted():
                 failure = Interrupted("interrupted")
+            if all(each.kind in _ONLY_STARTS for each in (*waiting.values(), *running.values())):
+                work.settled()
             ready = [a for a in waiting.values() if failure is None and done.issuperset(a.after)]
             for action in ready:
                 del waiting[action.key]
@@ -272,30 +279,44 @@ def _rename(action: Action, work: Work) -> None:
 
 def _start(action: Action, work: Work) -> None:
     id = action.id or work.ids[action.target]
-    work.group.start(id)
+    try:
+        work.group.start(id)
+    except UnknownContainer:
+        raise ServiceFailed(
+            f"service `{action.service}`: its container {action.target} was removed meanwhile",
+            hint="somebody else changes the same project",
+        ) from None
     work.started.append(id)
 
 
+# What is gone already is as it was wanted: of several who take a project down, one is the first.
+
+
 def _stop(action: Action, work: Work) -> None:
-    work.group.stop(action.id, seconds=work.stop_seconds)
+    with suppress(UnknownContainer):
+        work.group.stop(action.id, seconds=work.stop_seconds)
 
 
 def _kill(action: Action, work: Work) -> None:
-    work.group.kill(action.id, work.signal)
+    with suppress(UnknownContainer, NotRunning):
+        work.group.kill(action.id, work.signal)
 
 
 def _remove(action: Action, work: Work) -> None:
     # Volumes without a name go on in the container that takes the place.
     keeps = work.keep_volumes or (action.id in work.kept and not work.renew_volumes)
-    work.group.remove(action.id, force=True, volumes=not keeps)
+    with suppress(UnknownContainer):
+        work.group.remove(action.id, force=True, volumes=not keeps)
 
 
 def _remove_network(action: Action, work: Work) -> None:
-    work.engine.remove_network(action.target)
+    with suppress(UnknownNetwork):
+        work.engine.remove_network(action.target)
 
 
 def _remove_volume(action: Action, work: Work) -> None:
-    work.engine.remove_volume(action.target)
+    with suppress(UnknownVolume):
+        work.engine.remove_volume(action.target)
 
 
 def _wait(action: Action, work: Work) -> None:
@@ -304,6 +325,8 @@ def _wait(action: Action, work: Work) -> None:
         optional=action.optional, stop=work.interrupted, tell=work.tell_of_container,
     )  # fmt: skip
 
+
+_ONLY_STARTS = ("start", "wait")
 
 _ACTIONS: dict[str, Callable[[Action, Work], None]] = {
     "create-network": _create_network,

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from types import TracebackType
+
+from buildkit_py.core.digest import sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
 
 
 def write_atomically(path: str, data: bytes, *, mode: int = 0o644, sync: bool = True) -> None:
@@ -53,16 +60,16 @@ class Lock:
         self.shared = shared
         self.fd = -1
 
-    def __enter__(self) -> Lock:
-        self.acquire()
+    def __enter__(self) -> Self:
+        if self.fd < 0:
+            self.acquire()
         return self
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; with wait=False return False at once when somebody else has it."""
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            kind = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
-            fcntl.flock(fd, kind | (0 if wait else fcntl.LOCK_NB))
+            self._take(fd, wait=wait)
         except BlockingIOError:
             os.close(fd)
             return False
@@ -71,6 +78,10 @@ class Lock:
             raise
         self.fd = fd
         return True
+
+    def _take(self, fd: int, *, wait: bool) -> None:
+        kind = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+        fcntl.flock(fd, kind | (0 if wait else fcntl.LOCK_NB))
 
     def release(self) -> None:
         if self.fd >= 0:
@@ -84,3 +95,22 @@ class Lock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+
+class NameLock(Lock):
+    """A lock between processes on a name. All names share one file, in which each has a byte.
+
+    So there may be any number of names, and none leaves a file behind.
+    """
+
+    _FLOCK = struct.Struct("hhqqi4x")
+
+    def __init__(self, path: str, name: str, *, shared: bool = False) -> None:
+        super().__init__(path, shared=shared)
+        self.name = name
+        self.byte = int(sha256(name.encode("utf-8", "surrogateescape"))[7:22], 16)
+
+    def _take(self, fd: int, *, wait: bool) -> None:
+        kind = fcntl.F_RDLCK if self.shared else fcntl.F_WRLCK
+        do = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+        fcntl.fcntl(fd, do, self._FLOCK.pack(kind, os.SEEK_SET, self.byte, 1, 0))

@@ -27,10 +27,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from buildkit_py.core.errors import Bug, BuildkitError, HostError
+from buildkit_py.core.errors import Bug
+from buildkit_py.core.files import NameLock
 from buildkit_py.engine import containers, network_records, volume_records
-from buildkit_py.engine.connection import Connection, SupervisorGone, connect, connect_or_start
-from buildkit_py.engine.containers import ContainerRequest, ContainerSpec, Known
+from buildkit_py.engine.connection import (
+    Connection,
+    SupervisorGone,
+    alone,
+    connect,
+    connect_or_start,
+)
+from buildkit_py.engine.containers import (
+    ContainerIsRunning,
+    ContainerRequest,
+    ContainerSpec,
+    Known,
+)
 from buildkit_py.engine.logs import Line, follow, log_size, read_log
 from buildkit_py.engine.network_records import NetworkRecord, NetworkTaken
 from buildkit_py.engine.volume_records import Volume
@@ -40,12 +52,6 @@ from buildkit_py.runtime.host import Host
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.store.store import Store
-
-
-class ContainerIsRunning(HostError):
-    """A container that runs is removed by force only."""
-
-    code = "engine/container-is-running"
 
 
 class Engine:
@@ -98,6 +104,30 @@ class Engine:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def alone(self, group: str) -> Iterator[Connection | None]:
+        """Give a connection to a group's supervisor that runs; or None, and then none is started.
+
+        What one that was killed left behind is swept away.
+        """
+        from buildkit_py.runtime.kernel import cgroups
+
+        def sweep() -> None:
+            cgroups.sweep(self.host.cgroups)
+
+        with alone(self.root, self.run_dir, group, killed=sweep) as connection:
+            yield connection
+
+    def project_lock(self, name: str, *, shared: bool = False) -> NameLock:
+        """Return the lock of those who change what a project consists of, not yet taken.
+
+        shared: of those who only take away, who may do so together
+        """
+        folder = os.path.join(self.root, "locks")
+        for each in (self.root, folder):
+            os.makedirs(each, mode=0o700, exist_ok=True)
+        return NameLock(os.path.join(folder, "projects"), name, shared=shared)
 
     # Looking
 
@@ -218,10 +248,10 @@ class Engine:
     def remove_network(self, text: str) -> NetworkRecord:
         """Forget a network. Raises UnknownNetwork, NetworkInUse."""
         record = network_records.find(self.root, text)
-        network_records.remove(self.root, record)
-        connection = connect(self.root, self.run_dir, record.owner)
-        if connection is not None:
-            with connection:
+        with self.alone(record.owner) as connection:
+            if connection is None:
+                network_records.remove(self.root, record.name)
+            else:
                 connection.ask("remove-network", name=record.name)
         return record
 
@@ -335,24 +365,38 @@ class Group:
 
         Raises ContainerIsRunning.
         """
-        from buildkit_py.engine.remove import remove_directory
+        from buildkit_py.engine.remove import taken_away
 
         known = self._known(id)
-        if known.running:
-            if not force:
-                raise ContainerIsRunning(
-                    f'cannot remove container "{known.spec.name}": container is running: stop'
-                    " the container before removing or force remove"
-                )
-            with contextlib.suppress(BuildkitError):
-                self.stop(id, seconds=0, number=9)
-        connection = self._connect(id)
-        if connection is not None:
-            with connection, contextlib.suppress(SupervisorGone):
-                connection.ask("forget", id=id)
+        if known.running and not force:
+            raise ContainerIsRunning(known.spec.name)
         # Opening the store sweeps what others left; and the names are its.
         assert self.engine.store is not None
-        remove_directory(self.engine.root, known.spec, with_volumes=volumes)
+        with contextlib.ExitStack() as removal, self._let_go(known, force=force):
+            removal.enter_context(taken_away(self.engine.root, known.spec, with_volumes=volumes))
+
+    @contextlib.contextmanager
+    def _let_go(self, known: Known, *, force: bool) -> Iterator[None]:
+        """Keep a container from being started meanwhile. force: kill it first."""
+        while True:
+            with self.engine.alone(known.spec.group) as connection:
+                if connection is not None:
+                    try:
+                        connection.ask("forget", id=known.spec.id, force=force)
+                    except SupervisorGone:
+                        continue  # and so is the container; what is left is removed as it is
+                yield
+                return
+
+    def leave(self) -> None:
+        """Wait until the supervisor has ended, unless something keeps it. Sweep after a dead one.
+
+        Afterwards the group has no process, link, cgroup, or file beside its records.
+        """
+        with self.engine.alone(self.supervisor) as connection:
+            if connection is not None:
+                with contextlib.suppress(SupervisorGone):
+                    connection.ask("leave")
 
     def rename(self, id: str, name: str) -> None:
         """Give a container that does not run another name. Raises NameTaken, RenamingRuns."""

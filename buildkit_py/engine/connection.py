@@ -15,7 +15,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -152,11 +152,45 @@ def connect(root: str, run_dir: str, group: str) -> Connection | None:
         return _try(place)
 
 
+@contextlib.contextmanager
+def alone(
+    root: str, run_dir: str, group: str, *, killed: Callable[[], None]
+) -> Iterator[Connection | None]:
+    """Give a connection to a supervisor that runs; or None, and then none is started meanwhile.
+
+    killed: called where one was killed, after what it left in its place was removed
+    """
+    place = place_of(root, run_dir, group)
+    _make_folder(run_dir, place)
+    with lock_of(place) as lock:
+        found = _try(place)
+        if found is None:
+            if vacate(place):
+                killed()
+            yield None
+            return
+        lock.release()
+        with found:
+            yield found
+
+
+def vacate(place: str) -> bool:
+    """Remove what a supervisor has in its place, and tell whether something was there.
+
+    The lock of starts is held.
+    """
+    there = False
+    for path in (place, f"{place}.log"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            there = True
+    return there
+
+
 def connect_or_start(root: str, run_dir: str, group: str) -> Connection:
     """Return a connection to the group's supervisor, which is started where none runs."""
     place = place_of(root, run_dir, group)
-    ensure_private(run_dir)
-    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
+    _make_folder(run_dir, place)
     with lock_of(place):
         found = _try(place)
         if found is None:
@@ -165,6 +199,11 @@ def connect_or_start(root: str, run_dir: str, group: str) -> Connection:
         if found is None:
             raise SupervisorGone("the supervisor that was just started is gone")
         return found
+
+
+def _make_folder(run_dir: str, place: str) -> None:
+    ensure_private(run_dir)
+    os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
 
 
 def _try(place: str) -> Connection | None:

@@ -78,6 +78,18 @@ class NotRunning(InputError):
         super().__init__(f"container {id} is not running")
 
 
+class ContainerIsRunning(HostError):
+    """A container that runs is removed by force only."""
+
+    code = "engine/container-is-running"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'cannot remove container "{name}": container is running: stop the container before'
+            " removing or force remove"
+        )
+
+
 class BadName(InputError):
     code = "engine/bad-name"
 

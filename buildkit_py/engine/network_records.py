@@ -6,7 +6,7 @@ The network itself, bridge and rules, exists while that supervisor runs (runtime
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import InputError
@@ -101,7 +101,7 @@ def find(root: str, text: str) -> NetworkRecord:
     found = [each for each in records if each.name == text]
     found = found or [each for each in records if text and each.id.startswith(text)]
     if len(found) != 1:
-        raise UnknownNetwork(f"network {text} not found", hint="`pyengine network ls` lists them")
+        raise _unknown(text)
     return found[0]
 
 
@@ -134,14 +134,26 @@ def users(root: str, name: str) -> list[containers.Known]:
     ]
 
 
-def remove(root: str, record: NetworkRecord) -> None:
-    """Forget a network. Raises NetworkInUse while a container in it runs."""
+def remove(root: str, name: str) -> None:
+    """Forget a network. Raises NetworkInUse while a container in it runs, UnknownNetwork."""
     with _locked(root):
-        active = [known for known in users(root, record.name) if known.running]
+        active = [known.spec for known in users(root, name) if known.running]
         if active:
-            names = ", ".join(f'name:"{k.spec.name}" id:"{k.spec.id[:12]}"' for k in active)
-            raise NetworkInUse(f"network {record.name} has active endpoints ({names})")
-        os.unlink(_path(root, record.name))
+            raise in_use(name, active)
+        try:
+            os.unlink(_path(root, name))
+        except FileNotFoundError:
+            raise _unknown(name) from None
+
+
+def in_use(name: str, inside: Iterable[containers.ContainerSpec]) -> NetworkInUse:
+    """Return the complaint about a network that containers are in."""
+    names = ", ".join(f'name:"{spec.name}" id:"{spec.id[:12]}"' for spec in inside)
+    return NetworkInUse(f"network {name} has active endpoints ({names})")
+
+
+def _unknown(text: str) -> UnknownNetwork:
+    return UnknownNetwork(f"network {text} not found", hint="`pyengine network ls` lists them")
 
 
 def _locked(root: str) -> Lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from buildkit_py.core.files import Lock
 from buildkit_py.engine import containers
@@ -16,14 +17,24 @@ from buildkit_py.store.trees import remove_tree
 def remove_directory(root: str, spec: ContainerSpec, *, with_volumes: bool) -> None:
     """Remove a container that does not run, its name, and with its anonymous volumes or without.
 
-    The directory is moved among the unfinished things first: from then on it is gone for everybody,
-    and what a crash leaves of it is swept by the next session.
+    Of several at once one removes it, and the others have nothing to do.
     """
-    doomed = os.path.join(root, "tmp", f"gone-{spec.id}")
+    with taken_away(root, spec, with_volumes=with_volumes):
+        pass
+
+
+@contextlib.contextmanager
+def taken_away(root: str, spec: ContainerSpec, *, with_volumes: bool) -> Iterator[None]:
+    """Take a container out of its place; what is in it is removed at the end of the block.
+
+    Its directory is moved among the unfinished things: from then on it is gone for everybody, and
+    what a crash leaves of it is swept by the next session.
+    """
+    doomed = os.path.join(root, "tmp", f"gone-{spec.id}-{os.urandom(4).hex()}")
     own = Lock(os.path.join(doomed, "lock"))
     with Lock(os.path.join(root, "locks", "sessions")):
         # A directory in there whose lock nobody holds is swept.
-        os.makedirs(doomed, mode=0o700, exist_ok=True)
+        os.mkdir(doomed, 0o700)
         own.acquire()
     try:
         with Lock(os.path.join(root, "locks", "containers")):
@@ -42,6 +53,7 @@ def remove_directory(root: str, spec: ContainerSpec, *, with_volumes: bool) -> N
             with contextlib.suppress(FileNotFoundError):
                 os.rename(os.path.join(root, "volumes", name), os.path.join(doomed, name))
         forget_journal(root, spec.group)
+        yield
         for name in os.listdir(doomed):
             if name != "lock":
                 remove_tree(os.path.join(doomed, name))

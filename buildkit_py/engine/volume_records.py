@@ -154,8 +154,8 @@ def users(root: str, name: str) -> list[str]:
 
 def remove(store: Store, name: str) -> None:
     """Remove a volume and what is in it. Raises UnknownVolume, VolumeInUse."""
-    read(store.root, name)
     with store.session.lock("volumes"):
+        read(store.root, name)
         used = users(store.root, name)
         if used:
             raise VolumeInUse(f"remove {name}: volume is in use - [{', '.join(used)}]")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.core.files import Lock, write_atomically
+from buildkit_py.core.files import Lock, NameLock, write_atomically
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -65,3 +65,18 @@ def test_shared_holders_do_not_exclude_each_other(tmp_path: Path) -> None:
         assert second.acquire(wait=False)
         assert not Lock(path).acquire(wait=False)
         second.release()
+
+
+def test_locks_on_names_share_one_file_and_keep_out_only_their_like(tmp_path: Path) -> None:
+    path = str(tmp_path / "lock")
+
+    with NameLock(path, "shop"):
+        assert not NameLock(path, "shop").acquire(wait=False)
+        assert not NameLock(path, "shop", shared=True).acquire(wait=False)
+        with NameLock(path, "blog", shared=True):
+            assert not NameLock(path, "blog").acquire(wait=False)
+            assert NameLock(path, "blog", shared=True).acquire(wait=False)
+    free = NameLock(path, "shop")
+    assert free.acquire(wait=False)
+    free.release()
+    assert os.listdir(tmp_path) == ["lock"]

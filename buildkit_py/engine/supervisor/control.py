@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any
 
-from buildkit_py.core.errors import Bug, BuildkitError, HostError, InputError
-from buildkit_py.engine import errors_over_sockets
-from buildkit_py.engine.containers import NotRunning, State
+from buildkit_py.core.errors import Bug, BuildkitError, HostError
+from buildkit_py.engine import errors_over_sockets, network_records
+from buildkit_py.engine.containers import ContainerIsRunning, NotRunning, State
 from buildkit_py.engine.processes import processes_of
 from buildkit_py.engine.supervisor.programs import Program
 from buildkit_py.runtime.process import Exit
@@ -246,16 +247,47 @@ class Client:
         self.send({"watching": True})
 
     def forget(self, request: dict[str, Any], fds: list[int]) -> None:
-        """Let go of a container that is to be removed. It must not run."""
-        self.home.forget(request["id"])
-        self.answer()
+        """Let go of a container that is to be removed, by force also when it runs.
+
+        It cannot be started while this connection lasts.
+        """
+        id = request["id"]
+        member = self.home.members.get(id)
+        if member is not None and member.is_alive and not request["force"]:
+            raise ContainerIsRunning(member.spec.name)
+        self.home.doomed.append(id)
+        self.closing.append(lambda: self.home.doomed.remove(id))
+
+        def gone(state: State | None = None) -> None:
+            self.home.forget(id)
+            self.answer()
+
+        if member is None:
+            gone()
+        else:
+            member.stop(signal.SIGKILL, 0, gone)
 
     def remove_network(self, request: dict[str, Any], fds: list[int]) -> None:
+        """Remove a network that nobody is in, and what is remembered of it."""
         name = request["name"]
-        if any(name in each.plugged.networks for each in self.home.members.values()):
-            raise InputError(f"network {name} has active endpoints", code="engine/network-in-use")
+        inside = [m.spec for m in self.home.members.values() if name in m.plugged.networks]
+        if inside:
+            raise network_records.in_use(name, inside)
         if name in self.home.switch:
             self.home.switch.remove(name)
+        network_records.remove(self.home.root, name)
+        self.answer()
+
+    def leave(self, request: dict[str, Any], fds: list[int]) -> None:
+        """End, if nothing else keeps the supervisor; this connection ends with it, or says so."""
+        self.home.clients.discard(self)
+        self.home.parting.add(self)
+        self.home.leave_if_idle()
+
+    def stays(self) -> None:
+        """Tell that the supervisor does not end."""
+        self.home.parting.discard(self)
+        self.home.clients.add(self)
         self.answer()
 
 
@@ -266,6 +298,7 @@ _HANDLERS: dict[str, Callable[[Client, dict[str, Any], list[int]], None]] = {
     "forget": Client.forget,
     "hold": Client.hold,
     "kill": Client.kill,
+    "leave": Client.leave,
     "remove-network": Client.remove_network,
     "processes": Client.processes,
     "resize": Client.resize,

@@ -21,10 +21,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from buildkit_py.core.errors import BuildkitError, HostError
+from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.files import Lock
 from buildkit_py.engine import containers, errors_over_sockets
-from buildkit_py.engine.connection import lock_of
+from buildkit_py.engine.connection import lock_of, vacate
 from buildkit_py.engine.containers import ContainerSpec, NotRunning
 from buildkit_py.engine.events import Journal
 from buildkit_py.engine.supervisor.control import Client, is_ours
@@ -69,6 +69,10 @@ class Supervisor:
         self.clients: set[Client] = set()
         self.watchers: set[Client] = set()
         self.programs: set[Program] = set()
+        self.doomed: list[str] = []
+        """Containers that somebody is removing, by id, once for each: none of them is started."""
+        self.parting: set[Client] = set()
+        """Clients that wait for our end, or to hear that we stay."""
         self.is_ending = False
         self.resolver = resolve.host_resolver()
         self.names = Names(self.loop, self.resolver.nameservers)
@@ -92,6 +96,10 @@ class Supervisor:
             self.loop.run()
         finally:
             self.close()
+        if self._leaving is None:  # somebody wanted our end
+            self.listener.close()
+            with lock_of(self.place):
+                vacate(self.place)
 
     def close(self) -> None:
         """End everything in order. The kernel would do the same without us."""
@@ -112,13 +120,12 @@ class Supervisor:
         member = self.members.get(id)
         if member is not None:
             return member
-        directory = containers.directory_of(self.root, id)
         try:
-            spec = containers.read_spec(directory)
+            known = containers.observe(containers.directory_of(self.root, id))
         except FileNotFoundError:
             raise containers.UnknownContainer(id) from None
-        member = self.members[id] = Member(self, directory, spec)
-        member.state = containers.observe(directory).state
+        member = self.members[id] = Member(self, known.directory, known.spec)
+        member.state = known.state
         return member
 
     def settled(self, member: Member) -> None:
@@ -135,17 +142,13 @@ class Supervisor:
             forget_journal(self.root, self.group)
         if self.is_ending and not any(each.is_alive for each in self.members.values()):
             self.loop.stop()
-        self.loop.later(0, self._leave_if_idle)
+        self.loop.later(0, self.leave_if_idle)
 
     def forget(self, id: str) -> None:
-        """Let go of a container that is to be removed."""
-        member = self.members.get(id)
-        if member is None:
-            return
-        if member.is_alive:
-            raise ContainerRuns(f"container {id} is running")
-        member.close()
-        del self.members[id]
+        """Let go of a container that does not run."""
+        member = self.members.pop(id, None)
+        if member is not None:
+            member.close()
 
     def make_network(self, name: str) -> None:
         """Make a network that a container is about to join, if it is not there yet."""
@@ -219,7 +222,8 @@ class Supervisor:
 
     def disconnected(self, client: Client) -> None:
         self.clients.discard(client)
-        self._leave_if_idle()
+        self.parting.discard(client)
+        self.leave_if_idle()
 
     def _on_connection(self, _: int) -> None:
         # One who is gone again; or too many at once, and whoever waits is served later.
@@ -230,26 +234,26 @@ class Supervisor:
             else:
                 connection.close()
 
-    def _leave_if_idle(self) -> None:
+    def leave_if_idle(self) -> None:
         """End when there is nothing to look after; a client that is connecting is still served.
 
         Clients connect while they hold the lock of starts. So once we have it, everybody who
         found our socket is in its queue, and everybody else will find none.
         """
         if self.clients or self._leaving or any(m.is_alive for m in self.members.values()):
+            for client in () if self._leaving else tuple(self.parting):
+                client.stays()
             return
         lock = lock_of(self.place)
         if not lock.acquire(wait=False):
-            self.loop.later(_SOON_SECONDS, self._leave_if_idle)
+            self.loop.later(_SOON_SECONDS, self.leave_if_idle)
             return
         poll = select.poll()
         poll.register(self.listener, select.POLLIN)
         if poll.poll(0):
             lock.release()
             return
-        for path in (self.place, f"{self.place}.log"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        vacate(self.place)
         self._leaving = lock  # released by the end of this process
         self.loop.stop()
 
@@ -263,10 +267,6 @@ class Supervisor:
             member.stop(member.spec.stop_signal, member.spec.stop_seconds, lambda state: None)
         if not alive:
             self.loop.stop()
-
-
-class ContainerRuns(HostError):
-    code = "engine/container-runs"
 
 
 def main(arguments: Sequence[str]) -> NoReturn:

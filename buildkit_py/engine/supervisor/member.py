@@ -101,7 +101,9 @@ class Member:
             self._streams = None
 
     def start(self, done: Done) -> None:
-        """Start the container; one that runs is left in peace."""
+        """Start the container; one that runs is left in peace. Raises UnknownContainer."""
+        if self.spec.id in self.home.doomed:
+            raise containers.UnknownContainer(self.spec.id)
         if (first := self._starting) is not None:
             # Somebody else's start is on its way, and there can be one process only.
             def both(error: BuildkitError | None) -> None:
@@ -308,8 +310,11 @@ class Member:
         self._clean_up(process)
         if not was_running:
             failure = process.failure
+            if failure is None and self.spec.id in self.home.doomed:
+                failure = containers.UnknownContainer(self.spec.id)
             if failure is None:
-                text = process.message or "the container ended before it started"
+                early = "was stopped" if self.state.stopped else "ended"
+                text = process.message or f"the container {early} before it started"
                 failure = CannotStart(text, code_of_program=end.code)
             code = end.code if process.message else 128
             self._fail(failure, code)

@@ -303,7 +303,9 @@ class Switch:
             self._kernel.run(netlink.change_link(index, what=UPLINK, forwarding=True))
         else:
             for_events.close()
-            nat = Nat(self.netns_fd, UPLINK, run_dir=self._run_dir, avoid=servers)
+            nat = Nat(
+                self.netns_fd, UPLINK, run_dir=self._run_dir, avoid=servers, removes_link=True
+            )
             self._uplink, subnet = nat, nat.subnet
             index = self._kernel.link(UPLINK).index
             self._kernel.run(
