@@ -16,7 +16,7 @@ from buildkit_py.cli.compose_common import (
     named,
     seconds_of,
     show_plan,
-    teller,
+    telling,
 )
 from buildkit_py.cli.reader import BadOption, Command, Option, read
 
@@ -111,11 +111,12 @@ def _act(
         if given["dry_run"]:
             show_plan(plan)
             return plan
-        work = Work(
-            engine, group, tell=teller(given), at_once=at_once(given), stop_seconds=stop_seconds,
-            signal=signal, keep_volumes=keep_volumes,
-        )  # fmt: skip
-        carry_out(plan, work)
+        with telling(given) as talk:
+            work = Work(
+                engine, group, tell=talk.tell, at_once=at_once(given), stop_seconds=stop_seconds,
+                signal=signal, keep_volumes=keep_volumes,
+            )  # fmt: skip
+            carry_out(plan, work)
     return plan
 
 

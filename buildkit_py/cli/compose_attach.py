@@ -21,7 +21,7 @@ from buildkit_py.core.signals import caught
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from buildkit_py.cli.reader import Value
     from buildkit_py.compose import model
@@ -78,8 +78,18 @@ def _signals(woken: threading.Event) -> Iterator[_Signals]:
         made.close()
 
 
-def up(plan: Plan, work: Work, values: dict[str, Value], names: Sequence[str]) -> int:
-    """Carry a plan of `up` out and stay with its containers; return the exit code."""
+def up(
+    plan: Plan,
+    work: Work,
+    values: dict[str, Value],
+    names: Sequence[str],
+    *,
+    settle: Callable[[], None],
+) -> int:
+    """Carry a plan of `up` out and stay with its containers; return the exit code.
+
+    settle: called before anything of the containers is printed
+    """
     from buildkit_py.compose.attach import Attached
     from buildkit_py.compose.carry_out import carry_out
 
@@ -91,6 +101,14 @@ def up(plan: Plan, work: Work, values: dict[str, Value], names: Sequence[str]) -
         _names(work, shown), prefix=not values["no_log_prefix"], colour=not values["no_color"],
         timestamps=bool(values["timestamps"]),
     )  # fmt: skip
+    unlock = work.settled
+
+    def settled() -> None:
+        unlock()
+        settle()
+        printer.say(f"Attaching to {', '.join(_names(work, shown))}")
+
+    work.settled = settled
     woken = threading.Event()
     attached = Attached(
         work.engine, work.group, watched, shown, _Shown(printer), changed=woken.set
@@ -99,11 +117,11 @@ def up(plan: Plan, work: Work, values: dict[str, Value], names: Sequence[str]) -
         work.interrupted = signals.fd
         try:
             attached.open()
-            printer.say(f"Attaching to {', '.join(_names(work, shown))}")
             carry_out(plan, work)
         except BuildkitError:
             if not signals.count:
                 raise
+            settle()
             _stop(attached, work, signals, woken, by_signal=True)
             return 130
         try:
@@ -180,6 +198,7 @@ def _stop(
 
     services = tuple(work.files().services)
     work.interrupted = -1
+    work.settled = lambda: None
     failed: list[BaseException] = []
     done = threading.Event()
 

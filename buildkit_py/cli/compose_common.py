@@ -53,6 +53,18 @@ class Named:
     external: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a command tells what it does; called from several threads.
+
+    settle: from now on others print, too: a table stays as it is, and lines follow it
+    """
+
+    tell: Callable[[Told], None]
+    warn: Callable[[str], None]
+    settle: Callable[[], None]
+
+
 def prepared(given: dict[str, Value], names: Sequence[str] = ()) -> Prepared:
     """Load the project and check that all of it can be carried out. Raises all that is wrong.
 
@@ -295,7 +307,7 @@ def _is_true(name: str) -> bool:
 
 def teller(given: dict[str, Value]) -> Callable[[Told], None]:
     """Return what tells on standard error what is done, by `--progress`."""
-    kind = str(given["progress"] or os.environ.get("COMPOSE_PROGRESS") or "auto")
+    kind = _progress(given)
     if kind == "quiet":
         return lambda told: None
     if kind == "json":
@@ -314,6 +326,35 @@ def teller(given: dict[str, Value]) -> Callable[[Told], None]:
     return tell
 
 
+@contextlib.contextmanager
+def telling(given: dict[str, Value]) -> Iterator[Telling]:
+    """Give what tells what is done: on a terminal a table, which is drawn last at the end."""
+    from buildkit_py.cli.paint import is_live, print_warning
+
+    kind = _progress(given)
+    if kind != "tty" and not (kind == "auto" and is_live(sys.stderr)):
+        yield Telling(teller(given), print_warning, lambda: None)
+        return
+    from buildkit_py.cli.compose_table import Table
+    from buildkit_py.cli.paint import warning
+
+    table = Table(sys.stderr)
+    plain = teller({**given, "progress": "plain"})
+
+    def tell(told: Told) -> None:
+        if not table.tell(told):
+            plain(told)
+
+    try:
+        yield Telling(tell, lambda text: table.say(warning(text)), table.close)
+    finally:
+        table.close()
+
+
+def _progress(given: dict[str, Value]) -> str:
+    return str(given["progress"] or os.environ.get("COMPOSE_PROGRESS") or "auto")
+
+
 def _tell_json(told: Told) -> None:
     import json
 
@@ -327,5 +368,5 @@ def build_sinks(given: dict[str, Value]) -> Callable[[str], Sink]:
     from buildkit_py.cli.compose_progress import Several
     from buildkit_py.cli.progress import make_sink
 
-    kind = str(given["progress"] or os.environ.get("COMPOSE_PROGRESS") or "auto")
+    kind = _progress(given)
     return Several(make_sink({"json": "rawjson"}.get(kind, kind), sys.stderr)).of

@@ -5,19 +5,24 @@ A line has its container's name in front, without the project's, in a colour of 
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 
 from buildkit_py.cli.compose_common import containers, looking, named
 from buildkit_py.cli.paint import is_coloured
 from buildkit_py.cli.reader import BadOption, Command, Option, read
+from buildkit_py.core.threads import start_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from buildkit_py.cli.reader import Value
+    from buildkit_py.engine.client import Group
+    from buildkit_py.engine.connection import Connection
     from buildkit_py.engine.containers import Known
+    from buildkit_py.engine.logs import Line
 
 LOGS = Command(
     "pycompose logs",
@@ -108,26 +113,34 @@ def run_logs(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose.lines import whole
 
     engine = looking()
-    found = containers(engine, named(given), names, oneoff=True)
-    found = _of_index(found, values)
+    about = named(given)
+    found = _of_index(containers(engine, about, names, oneoff=True), values)
     printer = Printer(
         [short_name(known) for known in found],
         prefix=not values["no_log_prefix"], colour=not values["no_color"],
         timestamps=bool(values["timestamps"]),
     )  # fmt: skip
 
-    def lines(known: Known, go_on: bool) -> Iterator[tuple[str, str, str]]:
-        for text, time, stream in whole(engine.logs(known, tail=tail, go_on=go_on)):
+    def chosen(lines: Iterator[Line]) -> Iterator[tuple[str, str, str]]:
+        for text, time, stream in whole(lines):
             if (not begin or time >= begin) and (not end or time < end):
                 yield text, time, stream
 
     if values["follow"]:
-        _follow(found, printer, lines)
+        from buildkit_py.compose.observe import supervisor_of
+
+        group = engine.project(about.name)
+        group.supervisor = supervisor_of(found, about.name)
+
+        def look() -> list[Known]:
+            return _of_index(containers(engine, about, names, oneoff=True), values)
+
+        _Following(group, look, printer, chosen, tail).to_the_end()
         return 0
     import heapq
 
     def rows(at: int, known: Known) -> Iterator[tuple[str, int, int, str, str, str]]:
-        for number, (text, time, stream) in enumerate(lines(known, False)):
+        for number, (text, time, stream) in enumerate(chosen(engine.logs(known, tail=tail))):
             yield time, at, number, short_name(known), text, stream
 
     # Those of all containers in the order in which they were written; none is kept.
@@ -147,36 +160,78 @@ def _of_index(found: Sequence[Known], values: dict[str, Value]) -> list[Known]:
     return [known for known in found if number_of(known) == int(str(text)) and not is_oneoff(known)]
 
 
-def _follow(
-    found: Sequence[Known],
-    printer: Printer,
-    lines: Callable[[Known, bool], Iterator[tuple[str, str, str]]],
-) -> None:
-    """Print what comes until all of these containers have ended."""
-    import queue
+class _Following:
+    """Prints what containers write, also those that start later, until all of them have ended.
 
-    from buildkit_py.core.threads import start_thread
+    look: returns the containers that are wanted, as they are now
+    chosen: gives those lines of a log that are wanted, with their time and stream
+    """
 
-    ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    def __init__(
+        self,
+        group: Group,
+        look: Callable[[], list[Known]],
+        printer: Printer,
+        chosen: Callable[[Iterator[Line]], Iterator[tuple[str, str, str]]],
+        tail: int | None,
+    ) -> None:
+        self.group = group
+        self.look = look
+        self.printer = printer
+        self.chosen = chosen
+        self.tail = tail
+        self._places: dict[str, int] = {}
+        """How far logs were read whose containers ended, by id."""
+        self._read: set[str] = set()
+        """Ids of those whose logs are being read."""
+        self._news: queue.SimpleQueue[tuple[str, str] | BaseException] = queue.SimpleQueue()
+        """What became of a container's log, and its id; and what went wrong."""
 
-    def show(known: Known) -> None:
+    def to_the_end(self) -> None:
+        events = self.group.events()
+        if events is not None:
+            events.receive()  # from here on no start is missed
+            start_thread(lambda: self._hear(events), "events")
+        for known in self.look():
+            self._begin(known, self.tail)
+        while self._read:
+            news = self._news.get()
+            if isinstance(news, BaseException):
+                raise news  # nobody reads any more, say: the others are not waited for
+            what, id = news
+            if what == "read":
+                self._read.discard(id)
+            if id in self._read:
+                continue
+            for known in self.look():
+                # One that started may have ended already; one that was read may run again.
+                if known.spec.id == id and (known.running or what == "started"):
+                    self._begin(known, None)
+
+    def _hear(self, events: Connection) -> None:
         try:
-            for text, time, stream in lines(known, True):
-                printer.line(short_name(known), text, time, stream)
+            for answer in events.answers():
+                event = answer.get("event", {})
+                if event.get("event") == "start":
+                    self._news.put(("started", event["id"]))
         except BaseException as error:
-            ends.put(error)
+            self._news.put(error)
+
+    def _begin(self, known: Known, tail: int | None) -> None:
+        self._read.add(known.spec.id)
+        start_thread(lambda: self._show(known, tail), f"logs-{known.spec.name}")
+
+    def _show(self, known: Known, tail: int | None) -> None:
+        engine, id = self.group.engine, known.spec.id
+        try:
+            lines = engine.logs(known, tail=tail, go_on=True, start=self._places.get(id, 0))
+            for text, time, stream in self.chosen(lines):
+                self.printer.line(short_name(known), text, time, stream)
+            self._places[id] = engine.log_size(known)
+        except BaseException as error:
+            self._news.put(error)
         else:
-            ends.put(None)
-
-    def begin(known: Known) -> None:
-        start_thread(lambda: show(known), f"logs-{known.spec.name}")
-
-    for known in found:
-        begin(known)
-    for _ in found:
-        error = ends.get()
-        if error is not None:
-            raise error  # nobody reads any more, say: the others are not waited for
+            self._news.put(("read", id))
 
 
 def _moment(values: dict[str, Value], name: str) -> str:

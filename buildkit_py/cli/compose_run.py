@@ -18,10 +18,9 @@ from buildkit_py.cli.compose_common import (
     same_files,
     show_plan,
     take,
-    teller,
+    telling,
     warn,
 )
-from buildkit_py.cli.paint import print_warning
 from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
@@ -235,11 +234,12 @@ def _prepare(
             take(lock)
             plan = look(done)
         warn(plan)
-        work = Work(
-            engine, group, project, made.hashes, made.contents, at_once=at_once(given),
-            tell=teller(given), warn=print_warning, settled=lock.release,
-        )  # fmt: skip
-        carry_out(plan, work)
+        with telling(given) as talk:
+            work = Work(
+                engine, group, project, made.hashes, made.contents, at_once=at_once(given),
+                tell=talk.tell, warn=talk.warn, settled=lock.release,
+            )  # fmt: skip
+            carry_out(plan, work)
     return True
 
 

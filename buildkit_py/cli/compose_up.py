@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.cli.compose_common import (
     Prepared,
+    Telling,
     at_once,
     build_sinks,
     changing,
@@ -19,9 +20,9 @@ from buildkit_py.cli.compose_common import (
     show_plan,
     take,
     teller,
+    telling,
     warn,
 )
-from buildkit_py.cli.paint import print_warning
 from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
@@ -155,18 +156,19 @@ def _up(
             take(lock)
             look = _Look(engine, made.project, left)
         warn(look.plan)
-        work = _work(given, values, engine, group, made)
-        work.settled = lock.release
-        if not (values["detach"] or values["wait"] or values["no_start"]):
-            from buildkit_py.cli import compose_attach
+        with telling(given) as talk:
+            work = _work(given, values, engine, group, made, talk)
+            work.settled = lock.release
+            if not (values["detach"] or values["wait"] or values["no_start"]):
+                from buildkit_py.cli import compose_attach
 
-            return compose_attach.up(look.plan, work, values, names)
-        from buildkit_py.compose.carry_out import carry_out
+                return compose_attach.up(look.plan, work, values, names, settle=talk.settle)
+            from buildkit_py.compose.carry_out import carry_out
 
-        carry_out(look.plan, work)
-        if values["wait"]:
-            _wait(work, values)
-        elif remember:
+            carry_out(look.plan, work)
+            if values["wait"]:
+                _wait(work, values)
+        if remember and not values["wait"]:
             _remember(given, engine, made, wanted, look)
     return 0
 
@@ -239,11 +241,12 @@ def run_down(given: dict[str, Value], argv: Sequence[str]) -> int:
             show_plan(plan)
             return 0
         warn(plan)
-        work = Work(
-            engine, engine.project(about.name), tell=teller(given), at_once=at_once(given),
-            stop_seconds=seconds_of(values["timeout"]), keep_volumes=not values["volumes"],
-        )  # fmt: skip
-        carry_out(plan, work)
+        with telling(given) as talk:
+            work = Work(
+                engine, engine.project(about.name), tell=talk.tell, at_once=at_once(given),
+                stop_seconds=seconds_of(values["timeout"]), keep_volumes=not values["volumes"],
+            )  # fmt: skip
+            carry_out(plan, work)
         for group in {about.name, *(each.group for each in observed.containers)}:
             engine.project(group).leave()
     return 0
@@ -285,12 +288,13 @@ def _work(
     engine: Engine,
     group: Group,
     made: Prepared,
+    talk: Telling,
 ) -> Work:
     from buildkit_py.compose.carry_out import Work
 
     return Work(
         engine, group, made.project, made.hashes, made.contents, at_once=at_once(given),
-        stop_seconds=seconds_of(values.get("timeout")), tell=teller(given), warn=print_warning,
+        stop_seconds=seconds_of(values.get("timeout")), tell=talk.tell, warn=talk.warn,
         renew_volumes=bool(values.get("renew_anon_volumes")),
     )  # fmt: skip
 

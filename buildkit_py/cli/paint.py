@@ -29,6 +29,16 @@ def is_coloured(stream: TextIO) -> bool:
     )  # fmt: skip
 
 
+def is_live(stream: TextIO) -> bool:
+    """Say whether what is drawn on a stream may be drawn over: a terminal that people look at."""
+    return (
+        stream.isatty()
+        and _chosen != "never"
+        and not os.environ.get("CI")
+        and os.environ.get("TERM") != "dumb"
+    )
+
+
 def painter(stream: TextIO) -> Callable[[str, str], str]:
     """Return the function that paints a text in a style of core.draw, or leaves it plain."""
     if not is_coloured(stream):
@@ -41,9 +51,13 @@ def painter(stream: TextIO) -> Callable[[str, str], str]:
     return paint
 
 
-def print_warning(text: str) -> None:
-    """Print a warning on standard error, in one piece: other threads may print, too."""
+def warning(text: str) -> str:
+    """Return a warning as it is printed on standard error."""
     from buildkit_py.core.draw import printable
 
-    word = painter(sys.stderr)("warning", "warning")
-    print(f"{word}: {printable(text)}\n", end="", file=sys.stderr, flush=True)
+    return f"{painter(sys.stderr)('warning', 'warning')}: {printable(text)}"
+
+
+def print_warning(text: str) -> None:
+    """Print a warning on standard error, in one piece: other threads may print, too."""
+    print(f"{warning(text)}\n", end="", file=sys.stderr, flush=True)

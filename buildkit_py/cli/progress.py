@@ -10,7 +10,7 @@ import os
 import time
 from _thread import allocate_lock  # `threading` takes 2 ms to import
 
-from buildkit_py.cli.paint import is_coloured
+from buildkit_py.cli.paint import is_coloured, is_live
 from buildkit_py.core.events import (
     Event,
     Sink,
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 def make_sink(kind: str, stream: TextIO) -> Sink:
     """Return the sink for `--progress`; `auto` is live on a terminal and plain elsewhere."""
     if kind == "auto":
-        live = stream.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
-        kind = "tty" if live else "plain"
+        kind = "tty" if is_live(stream) else "plain"
     if kind == "plain":
         return Plain(stream)
     if kind == "tty":

@@ -78,7 +78,7 @@ class Work:
     tell: Callable[[Told], None] = lambda told: None
     warn: Callable[[str], None] = lambda text: None
     settled: Callable[[], None] = lambda: None
-    """Called when nothing is made or removed any more: what is left starts, and waits."""
+    """Called once when nothing is made or removed any more: what is left starts, and waits."""
     interrupted: int = -1
     """A descriptor that becomes readable when nothing new may begin, and waits end."""
     kept: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -148,6 +148,7 @@ def _carry_out(
     done: set[str] = set()
     running: dict[Future[None], Action] = {}
     failure: BaseException | None = None
+    settled = False
     # Waits take a thread each while they last: they must not keep others from beginning.
     waits = sum(action.kind == "wait" for action in plan.actions)
     threads = max(1, min(work.at_once, len(waiting))) + waits
@@ -156,7 +157,9 @@ def _carry_out(
         while running or (waiting and failure is None):
             if failure is None and is_interrupted():
                 failure = Interrupted("interrupted")
-            if all(each.kind in _ONLY_STARTS for each in (*waiting.values(), *running.values())):
+            left = (*waiting.values(), *running.values())
+            if not settled and all(each.kind in _ONLY_STARTS for each in left):
+                settled = True
                 work.settled()
             ready = [a for a in waiting.values() if failure is None and done.issuperset(a.after)]
             for action in ready:

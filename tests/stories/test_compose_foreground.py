@@ -222,3 +222,52 @@ def test_ansi_decides_about_colours(anyone: Person) -> None:
         assert "\x1b[36ma-1  | \x1b[0mhi" in app("--ansi", "always", "up").stdout
         assert "\x1b[" not in app("up").stdout
         assert "\x1b[32mRemoved\x1b[0m" in app("--ansi", "always", "down").stderr
+
+
+def test_a_terminal_gets_a_table(anyone: Person) -> None:
+    with project(
+        anyone, lasting("services: {a: {image: busybox, command: [sh, -c, STAYS]}}\n")
+    ) as app:
+        for words, last in ((("up", "-d"), "Started"), (("down",), "Removed")):
+            near, far = pty.openpty()
+            process = app.start(*words, stdout=subprocess.DEVNULL, stderr=far)
+            os.close(far)
+            text = ""
+            while piece := _read_terminal(near):
+                text += piece
+            assert process.wait(60) == 0
+            os.close(near)
+
+            head, *rows = text.rpartition("[+] Running ")[2].splitlines()
+            assert head.startswith("2/2")
+            assert all(last in row or "Created" in row for row in rows)
+            assert any("app-a-1" in row and last in row for row in rows)
+
+
+def _read_terminal(fd: int) -> str:
+    """Read what comes; "" when the other side has closed it, which Linux tells with EIO."""
+    try:
+        return os.read(fd, 4096).decode()
+    except OSError:
+        return ""
+
+
+def test_logs_are_followed_into_containers_that_start_later(anyone: Person) -> None:
+    text = lasting(
+        'services:\n  a: {image: busybox, command: [sh, -c, "echo a; STAYS"]}\n'
+        "  b: {image: busybox, command: [sh, -c, echo b]}\n"
+    )
+    with project(anyone, text) as app:
+        app("up", "-d", "a")
+        logs = app.start("logs", "-f", "--no-log-prefix")
+        assert logs.stdout is not None
+        assert logs.stdout.readline() == b"a\n"
+
+        app("up", "-d", "b")
+        assert logs.stdout.readline() == b"b\n"
+        app("up", "-d", "b")
+        assert logs.stdout.readline() == b"b\n"
+        app("down")
+
+        rest, _ = logs.communicate(timeout=60)
+        assert (rest, logs.returncode) == (b"", 0)
