@@ -103,7 +103,7 @@ def _run(given: dict[str, Value], values: dict[str, Value], words: list[str]) ->
 
     id, root = one(words, RUN), root_of(given)
     try:
-        made = life.create(root, id, _wishes(given, values))
+        made = life.create(root, id, _wishes(given, values), meanwhile=_get_ready)
     except life.CannotRun as error:
         fail(given, error)
         return error.program_code
@@ -125,6 +125,11 @@ def _run(given: dict[str, Value], values: dict[str, Value], words: list[str]) ->
         # By force: what could not be started may not be dead yet.
         warn(given, life.delete(root, id, force=True))
     return code
+
+
+def _get_ready() -> None:
+    """Import what attending a container takes, while it sets itself up: that costs no time then."""
+    from buildkit_py.engine import signals, terminal  # noqa: F401
 
 
 def _start(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:

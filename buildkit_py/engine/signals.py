@@ -7,10 +7,15 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from buildkit_py.core.errors import BuildkitError
 from buildkit_py.core.signals import caught
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 FORWARDED = (
     signal.SIGHUP,

@@ -12,7 +12,6 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
@@ -30,6 +29,10 @@ from buildkit_py.runtime.kernel.syscalls import (
 from buildkit_py.runtime.plan import confinement, environment
 from buildkit_py.runtime.setup import Workspace
 from buildkit_py.runtime.spec import Account, Container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _PTMX = os.makedev(5, 2)  # Documentation/admin-guide/devices.txt
 

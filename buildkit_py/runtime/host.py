@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.runtime.kernel.cgroups import Layout
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)

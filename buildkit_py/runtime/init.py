@@ -19,8 +19,15 @@ from buildkit_py.core.errors import BuildkitError, HostError, InputError
 from buildkit_py.runtime import reap
 from buildkit_py.runtime.kernel import processes
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP
-from buildkit_py.runtime.plan import Plan
-from buildkit_py.runtime.setup import SetupOp, Workspace
+from buildkit_py.runtime.setup import Workspace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.runtime.plan import Plan
+    from buildkit_py.runtime.setup import SetupOp
+
+    Network = Callable[[Plan], Sequence[socket.socket]]
+    """Brings the interfaces of this network namespace up; returns sockets to be handed out."""
 
 READY, NOTE, STUBS, ERROR, EXEC, EXIT, STARTED = b"R", b"N", b"S", b"E", b"X", b"Q", b"P"
 SOCKET = b"D"
@@ -31,9 +38,6 @@ EXEC: why the program cannot be run, behind one byte: docker's exit code for tha
 
 Send = Callable[[bytes, int], None]
 """Writes a message, with a descriptor or -1, to a channel."""
-
-Network = Callable[[Plan], Sequence[socket.socket]]
-"""Brings the interfaces of this network namespace up; returns sockets to be handed out."""
 
 
 def run_child(

@@ -16,7 +16,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError, InputError
@@ -30,6 +29,12 @@ from buildkit_py.runtime.kernel.mounts import (
 from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.stubs import Stub, open_place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 _PLAIN = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 _PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -10,17 +10,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import Literal, NoReturn
 
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.host import Host, thermal_paths
 from buildkit_py.runtime.kernel import cgroups, mounts, processes
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWNS, CLONE_NEWUSER, KernelError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, NoReturn
+
+    Ids = Literal["all", "range", "single"]
+
 HELPERS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/run/wrappers/bin")
 """Where newuidmap is looked for: set-user-ID programs, so never along the caller's PATH."""
 
-Ids = Literal["all", "range", "single"]
 Range = tuple[int, int, int]
 """(first id inside, first id outside, how many)"""
 

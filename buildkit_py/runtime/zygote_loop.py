@@ -18,7 +18,6 @@ import signal
 import socket
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import Bug, BuildkitError, HostError, InputError
@@ -30,6 +29,10 @@ from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET, C
 from buildkit_py.runtime.network import interface
 from buildkit_py.runtime.plan import Plan
 from buildkit_py.runtime.spec import Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 CONTROL = 3
 """The descriptor of the control socket."""

@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
 from buildkit_py.runtime import init
 from buildkit_py.runtime.bundle.plan import FLAGS, BundlePlan
@@ -20,6 +19,10 @@ from buildkit_py.runtime.kernel import processes
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET
 from buildkit_py.runtime.network.interface import configure_loopback
 from buildkit_py.runtime.setup import SetupOp, Workspace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 SET_UP = b"H"
 """All is mounted: the hooks of the runtime are due."""

@@ -78,8 +78,13 @@ class Created:
     warnings: list[str]
 
 
-def create(root: str, id: str, wishes: Wishes) -> Created:
-    """Make a container up to where it waits for `start`. What fails leaves nothing behind."""
+def create(
+    root: str, id: str, wishes: Wishes, *, meanwhile: Callable[[], None] = lambda: None
+) -> Created:
+    """Make a container up to where it waits for `start`. What fails leaves nothing behind.
+
+    meanwhile: called while the container sets itself up
+    """
     place = Place(root, id)
     bundle = os.path.abspath(wishes.bundle)
     data = _config_data(os.path.join(bundle, wishes.config or "config.json"))
@@ -122,7 +127,7 @@ def create(root: str, id: str, wishes: Wishes) -> Created:
         )  # fmt: skip
         place.write(state)
         try:
-            return _Maker(place, state, config, made, wishes, lock.fd).make(cgroup)
+            return _Maker(place, state, config, made, wishes, lock.fd).make(cgroup, meanwhile)
         except BaseException:
             cgroup.kill_all()
             cgroup.delete()
@@ -155,7 +160,7 @@ class _Maker:
         self.warnings = list(made.warnings)
         self.terminal = -1
 
-    def make(self, cgroup: Cgroup) -> Created:
+    def make(self, cgroup: Cgroup, meanwhile: Callable[[], None]) -> Created:
         cgroup.create()
         self.warnings += cgroup.apply(self.config.linux.resources)
         if not cgroup.places and _has_limits(self.config):
@@ -167,6 +172,7 @@ class _Maker:
             pid, pidfd = self._clone(cgroup, near, far, listener)
             far.close()
             try:
+                meanwhile()
                 self._accompany(pid, near)
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):

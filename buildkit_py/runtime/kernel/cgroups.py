@@ -14,13 +14,16 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from typing import Literal
 
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import device_filter
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.spec import Limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 BASE = "buildkit-py"
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")

@@ -16,8 +16,6 @@ import socket
 import threading
 from collections import deque
 from types import TracebackType
-from typing import Literal
-from typing import Protocol as Seam
 
 from buildkit_py.core.dirs import ensure_private
 from buildkit_py.core.errors import Bug, HostError
@@ -26,10 +24,19 @@ from buildkit_py.runtime.network import resolve, subnets
 from buildkit_py.runtime.network.helper import Helper
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
 from buildkit_py.runtime.network.nat import Nat
-from buildkit_py.runtime.network.publish import Bound, Port, Protocol, Proxy
+from buildkit_py.runtime.network.publish import Bound, Port, Proxy
 from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable, Uplink, Zygote
 from buildkit_py.runtime.process import ZygoteLost
 from buildkit_py.runtime.spec import Interface
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+    from typing import Protocol as Seam
+
+    from buildkit_py.runtime.network.publish import Protocol
+else:
+    Seam = object
 
 BRIDGE = "bridge"
 UPLINK = "uplink"
@@ -53,7 +60,6 @@ class Host(Seam):
     @property
     def rootless(self) -> bool:
         """Whether containers run in a user namespace of ours."""
-        ...
 
 
 class Network:

@@ -16,13 +16,17 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 from buildkit_py.runtime.kernel import capabilities, processes
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Address = tuple[Any, ...]
+
 CHUNK_BYTES = 1 << 16
 UDP_IDLE_SECONDS = 90.0  # as docker-proxy has it
-Address = tuple[Any, ...]
 _NOT_NOW = frozenset({errno.EAGAIN, errno.EINPROGRESS, errno.EINTR})
 _FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 

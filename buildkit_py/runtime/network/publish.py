@@ -20,18 +20,21 @@ import sys
 import threading
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Literal
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.network.uplink import Zygote
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Protocol = Literal["tcp", "udp"]
+
 ANY = "0.0.0.0"
 BACKLOG = 4096  # the kernel cuts it to net.core.somaxconn
 ANSWER_SECONDS = 30
 _EPHEMERAL_TRIES = 16
-
-Protocol = Literal["tcp", "udp"]
 
 
 class InvalidPort(InputError):

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from buildkit_py.core.errors import HostError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 LINK_PREFIX = "bkpy"  # of every link, table and rule that we make on the host
 
@@ -29,7 +34,6 @@ class Zygote(Protocol):
 
         No process stays in it: with the descriptors the namespace is gone.
         """
-        ...
 
     def spawn_helper(
         self, argv: Sequence[str], descriptors: Sequence[int], *, netns_fd: int = -1
@@ -40,7 +44,6 @@ class Zygote(Protocol):
         netns_fd: a network namespace for it to run in, instead of the host's
         It is killed when this process ends, however it ends.
         """
-        ...
 
 
 class Uplink(Protocol):

@@ -253,7 +253,7 @@ def test_a_memory_limit_kills(bundle: Bundle) -> None:
 
 
 def test_a_limit_too_low_to_start_with_is_told(bundle: Bundle) -> None:
-    bundle.linux["resources"] = {"memory": {"limit": 1 << 20, "swap": 1 << 20}}
+    bundle.linux["resources"] = {"memory": {"limit": 1 << 16, "swap": 1 << 16}}
 
     assert "its limit is too low" in bundle.run_fails()
 
