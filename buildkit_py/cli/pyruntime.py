@@ -46,6 +46,9 @@ COMMANDS = {
 }
 """Each command, and what the module `cli/runtime_*.py` that has it is called."""
 
+_STARTING = ("create", "exec", "run")
+"""Those in which a process of ours becomes a program of a container."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `pyruntime` and return its exit code."""
@@ -70,6 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UnknownOption(f"`pyruntime {name}` is not supported yet")
         if name not in COMMANDS:
             raise UnknownOption(f"there is no command `{name}`")
+        if argv is None and name in _STARTING:
+            from buildkit_py.runtime.interpreter import start_anew
+
+            start_anew()
         command, work = _room(COMMANDS[name]).COMMANDS[name]
         try:
             code: int = work(given, *read(command, rest))

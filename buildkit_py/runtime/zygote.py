@@ -18,8 +18,6 @@ every container, removes their cgroups, and ends.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import marshal
 import os
 import socket
@@ -32,8 +30,8 @@ from buildkit_py.core.errors import Bug, BuildkitError
 from buildkit_py.runtime import init, stubs, zygote_loop
 from buildkit_py.runtime.execute import Execution
 from buildkit_py.runtime.host import Host
-from buildkit_py.runtime.kernel import cgroups, mounts
-from buildkit_py.runtime.kernel.syscalls import KernelError
+from buildkit_py.runtime.interpreter import read_only
+from buildkit_py.runtime.kernel import cgroups
 from buildkit_py.runtime.plan import mount_points, plan
 from buildkit_py.runtime.process import Process, ZygoteLost, error_of, receive
 from buildkit_py.runtime.spec import Bind, Container, Overlay
@@ -64,7 +62,7 @@ class Zygote:
         """
         cgroups.sweep(host.cgroups)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        interpreter = _read_only_interpreter()
+        interpreter = read_only()
         try:
             pid = os.posix_spawn(
                 f"/proc/self/fd/{interpreter}",
@@ -281,51 +279,6 @@ def _command() -> list[str]:
         "from buildkit_py.runtime.zygote_loop import main; main()"
     )
     return [os.path.realpath(sys.executable), "-I", "-S", "-X", "utf8", "-c", program, package]
-
-
-def _read_only_interpreter() -> int:
-    """Return a descriptor of Python's program that nobody can write through. CVE-2019-5736.
-
-    A program `#!/proc/self/exe` makes the kernel run the file that the cloned child was running:
-    the host's Python. With a descriptor of that, root in the container could overwrite it. So the
-    zygote runs from a read-only mount of that one file, or from a sealed copy in memory.
-    """
-    try:
-        return _read_only_mount()
-    except OSError:
-        return _sealed_copy()
-    except KernelError as error:
-        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
-            raise
-        return _sealed_copy()
-
-
-def _read_only_mount() -> int:
-    # /proc/self/exe itself leads to a mount of the namespace that this process was started in,
-    # and only a mount of our own can be cloned: the same file is looked up by its path.
-    fd = mounts.open_tree(os.readlink("/proc/self/exe"))
-    try:
-        if not os.path.samestat(os.fstat(fd), os.stat("/proc/self/exe")):
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), sys.executable)
-        mounts.mount_setattr("", at=fd, set_=mounts.MOUNT_ATTR_RDONLY)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _sealed_copy() -> int:
-    fd = os.memfd_create("python", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        with open("/proc/self/exe", "rb") as program:
-            while os.sendfile(fd, program.fileno(), None, 1 << 30):
-                pass
-        seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-        # What is open for writing cannot be executed.
-        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(fd)
 
 
 def _prepare_stubs(container: Container) -> tuple[str, bool]:
