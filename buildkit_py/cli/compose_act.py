@@ -113,8 +113,8 @@ def _act(
             return plan
         with telling(given) as talk:
             work = Work(
-                engine, group, tell=talk.tell, at_once=at_once(given), stop_seconds=stop_seconds,
-                signal=signal, keep_volumes=keep_volumes,
+                engine, group, tell=talk.tell, notice=talk.notice, at_once=at_once(given),
+                stop_seconds=stop_seconds, signal=signal, keep_volumes=keep_volumes,
             )  # fmt: skip
             carry_out(plan, work)
     return plan

@@ -62,6 +62,7 @@ class Telling:
 
     tell: Callable[[Told], None]
     warn: Callable[[str], None]
+    notice: Callable[[str, str], None]
     settle: Callable[[], None]
 
 
@@ -329,14 +330,14 @@ def teller(given: dict[str, Value]) -> Callable[[Told], None]:
 @contextlib.contextmanager
 def telling(given: dict[str, Value]) -> Iterator[Telling]:
     """Give what tells what is done: on a terminal a table, which is drawn last at the end."""
-    from buildkit_py.cli.paint import is_live, print_warning
+    from buildkit_py.cli.paint import is_live, print_notice, print_warning
 
     kind = _progress(given)
     if kind != "tty" and not (kind == "auto" and is_live(sys.stderr)):
-        yield Telling(teller(given), print_warning, lambda: None)
+        yield Telling(teller(given), print_warning, print_notice, lambda: None)
         return
     from buildkit_py.cli.compose_table import Table
-    from buildkit_py.cli.paint import warning
+    from buildkit_py.cli.paint import notice, warning
 
     table = Table(sys.stderr)
     plain = teller({**given, "progress": "plain"})
@@ -346,7 +347,12 @@ def telling(given: dict[str, Value]) -> Iterator[Telling]:
             plain(told)
 
     try:
-        yield Telling(tell, lambda text: table.say(warning(text)), table.close)
+        yield Telling(
+            tell,
+            lambda text: table.say(warning(text)),
+            lambda text, hint: table.say(notice(text, hint)),
+            table.close,
+        )
     finally:
         table.close()
 

@@ -21,6 +21,7 @@ from buildkit_py.cli.compose_common import (
     telling,
     warn,
 )
+from buildkit_py.cli.paint import print_notice
 from buildkit_py.cli.reader import BadOption, Command, Option, read
 
 TYPE_CHECKING = False
@@ -99,10 +100,6 @@ def _complain(text: str) -> None:
     print(f"pycompose: {printable(text)}", file=sys.stderr)
 
 
-def _notice(text: str) -> None:
-    print(f"notice: {text}", file=sys.stderr)
-
-
 def run_exec(given: dict[str, Value], argv: Sequence[str]) -> int:
     values, words = read(EXEC, argv)
     if len(words) < 2:
@@ -139,7 +136,8 @@ def run_exec(given: dict[str, Value], argv: Sequence[str]) -> int:
 
     end = execute(
         group, known.spec.id, command, env=env, cwd=cwd, user=user,
-        terminal=_wants_terminal(values), interactive=bool(values["interactive"]), notice=_notice,
+        terminal=_wants_terminal(values), interactive=bool(values["interactive"]),
+        notice=print_notice,
     )  # fmt: skip
     if end.message:
         _complain(end.message)
@@ -157,14 +155,21 @@ def run_run(given: dict[str, Value], argv: Sequence[str]) -> int:
         given = {**given, "progress": "quiet"}
     made = prepared(given, [service_name])
     service = _changed(made, service_name, command, values)
+    from buildkit_py.cli.notices import tell_news, tell_unkept
+    from buildkit_py.engine.events import News
+
     engine = changing()
     with engine, engine.project(made.project.name) as group:
         if not _prepare(given, values, made, service_name, engine, group):
             return 0
         request = _request(made, service, values)
-        id = group.create(request).id
+        spec = group.create(request)
+        id = spec.id
+        tell_unkept(engine, spec)
+        news = News(engine.root, spec.group)
         if values["detach"]:
             group.start(id)
+            tell_news(news)
             print(request.name)
             return 0
         from buildkit_py.engine.attached import run
@@ -173,7 +178,7 @@ def run_run(given: dict[str, Value], argv: Sequence[str]) -> int:
         try:
             end = run(
                 group, id, terminal=request.terminal, interactive=bool(values["interactive"]),
-                notice=_notice,
+                notice=print_notice, started=lambda: tell_news(news),
             )  # fmt: skip
         except CannotStart as error:
             _complain(error.message)
@@ -237,7 +242,7 @@ def _prepare(
         with telling(given) as talk:
             work = Work(
                 engine, group, project, made.hashes, made.contents, at_once=at_once(given),
-                tell=talk.tell, warn=talk.warn, settled=lock.release,
+                tell=talk.tell, warn=talk.warn, notice=talk.notice, settled=lock.release,
             )  # fmt: skip
             carry_out(plan, work)
     return True

@@ -295,7 +295,7 @@ def _work(
     return Work(
         engine, group, made.project, made.hashes, made.contents, at_once=at_once(given),
         stop_seconds=seconds_of(values.get("timeout")), tell=talk.tell, warn=talk.warn,
-        renew_volumes=bool(values.get("renew_anon_volumes")),
+        notice=talk.notice, renew_volumes=bool(values.get("renew_anon_volumes")),
     )  # fmt: skip
 
 

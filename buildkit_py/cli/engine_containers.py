@@ -120,8 +120,17 @@ def each(
 
 def run_start(argv: Sequence[str]) -> int:
     values, names = read(START, argv)
+    from buildkit_py.cli.notices import tell_news
+    from buildkit_py.engine.events import News
+
     engine = looking(values)
-    return each(START, engine, names, lambda known: engine.start(known))
+
+    def start(known: Known) -> None:
+        news = News(engine.root, known.spec.group)
+        engine.start(known)
+        tell_news(news)
+
+    return each(START, engine, names, start)
 
 
 def _seconds(values: dict[str, Value]) -> float | None:

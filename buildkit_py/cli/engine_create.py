@@ -53,12 +53,18 @@ def _create(
 ) -> str:
     if not arguments:
         raise wrong_arguments(command, "needs an image")
+    from buildkit_py.cli.notices import tell_news, tell_unkept
+    from buildkit_py.engine.events import News
+
     request = lasting_request(values, arguments)
     with changing(values) as engine:
         spec = engine.create(request, on_pull=_on_pull)
+        tell_unkept(engine, spec)
         if start:
+            news = News(engine.root, spec.group)
             try:
                 engine.start(engine.find(spec.id))
+                tell_news(news)
             except BaseException:
                 if request.auto_remove:
                     engine.remove(engine.find(spec.id), force=True, volumes=True)

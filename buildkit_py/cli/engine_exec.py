@@ -8,6 +8,7 @@ import sys
 
 from buildkit_py.cli.engine_containers import looking
 from buildkit_py.cli.engine_images import ROOT, text_of, texts_of, wrong_arguments
+from buildkit_py.cli.paint import print_notice
 from buildkit_py.cli.reader import Command, Option, read
 
 TYPE_CHECKING = False
@@ -82,7 +83,7 @@ def run_exec(argv: Sequence[str]) -> int:
     end = execute(
         group, known.spec.id, arguments[1:], env=env, cwd=cwd, user=user,
         terminal=bool(values["tty"]), interactive=bool(values["interactive"]),
-        notice=lambda text: print(f"notice: {text}", file=sys.stderr),
+        notice=print_notice,
     )  # fmt: skip
     if end.message:
         print(f"pyengine: {end.message}", file=sys.stderr)

@@ -15,6 +15,7 @@ from buildkit_py.cli.engine_images import (
     told,
     wrong_arguments,
 )
+from buildkit_py.cli.paint import print_notice
 from buildkit_py.cli.reader import Command, Option, read
 from buildkit_py.core.errors import InputError
 
@@ -154,7 +155,7 @@ def run_run(argv: Sequence[str]) -> int:
         end_in_order()
         miss_none()
         looked = request.pull != "always"
-        talk = Talk(_notice, lambda reference: _on_pull(reference, looked=looked), told(_say))
+        talk = Talk(print_notice, lambda reference: _on_pull(reference, looked=looked), told(_say))
         end = run(request, root=root, host=host, zygote=zygote, run_dir=run_files, talk=talk)
     if end.message:
         _say(f"pyengine: {end.message}")
@@ -169,10 +170,6 @@ def _say(text: str) -> None:
     # When our terminal or the reader of our stderr is gone, the program's end still counts.
     with contextlib.suppress(OSError):
         print(printable(text), file=sys.stderr, flush=True)
-
-
-def _notice(text: str, hint: str) -> None:
-    _say(f"notice: {text}" + (f"\nhint: {hint}" if hint else ""))
 
 
 def _on_pull(reference: Reference, *, looked: bool) -> None:

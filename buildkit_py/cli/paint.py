@@ -58,6 +58,26 @@ def warning(text: str) -> str:
     return f"{painter(sys.stderr)('warning', 'warning')}: {printable(text)}"
 
 
+def notice(text: str, hint: str = "") -> str:
+    """Return what people should know about this machine as it is printed. hint: "" for none."""
+    from buildkit_py.core.draw import printable
+
+    paint = painter(sys.stderr)
+    said = f"{paint('notice', 'warning')}: {printable(text)}"
+    return f"{said}\n{paint('hint', 'hint')}: {printable(hint)}" if hint else said
+
+
 def print_warning(text: str) -> None:
     """Print a warning on standard error, in one piece: other threads may print, too."""
     print(f"{warning(text)}\n", end="", file=sys.stderr, flush=True)
+
+
+def print_notice(text: str, hint: str = "") -> None:
+    """Print what people should know about this machine, in one piece. hint: "" for none.
+
+    Where nobody reads our standard error any more, what was begun still goes on.
+    """
+    import contextlib
+
+    with contextlib.suppress(OSError):
+        print(f"{notice(text, hint)}\n", end="", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import ExitStack, suppress
 
 from buildkit_py.compose.grants import digest
@@ -15,6 +16,8 @@ from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import BuildkitError, HostError, StateError
 from buildkit_py.core.threads import block_signals
 from buildkit_py.engine.containers import NotRunning, UnknownContainer
+from buildkit_py.engine.events import News
+from buildkit_py.engine.limit_checks import hint
 from buildkit_py.engine.network_records import NetworkInUse, UnknownNetwork
 from buildkit_py.engine.volume_records import UnknownVolume
 
@@ -62,7 +65,7 @@ class Work:
     project, hashes, contents: only for plans of `up`, which create
     stop_seconds: None is each container's own; signal: for `kill`
     keep_volumes: what is removed leaves its volumes without a name
-    tell, warn: called from several threads
+    tell, warn, notice: called from several threads; notice with a hint or ""
     """
 
     engine: Engine
@@ -77,6 +80,7 @@ class Work:
     at_once: int = AT_ONCE
     tell: Callable[[Told], None] = lambda told: None
     warn: Callable[[str], None] = lambda text: None
+    notice: Callable[[str, str], None] = lambda text, hint: None
     settled: Callable[[], None] = lambda: None
     """Called once when nothing is made or removed any more: what is left starts, and waits."""
     interrupted: int = -1
@@ -89,6 +93,19 @@ class Work:
     """Ids of containers that were made, by name."""
     started: list[str] = field(default_factory=list)
     """Ids of containers that were started."""
+
+    news: News | None = None
+    noticed: set[str] = field(default_factory=set)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def notice_once(self, text: str, hint: str = "") -> None:
+        """Tell what people should know about this machine, each sentence and each hint once."""
+        with self.lock:
+            if text in self.noticed:
+                return
+            new_hint = "" if hint in self.noticed else hint
+            self.noticed |= {text, hint}
+            self.notice(text, new_hint)
 
     def tell_of_container(self, name: str, word: str, state: str) -> None:
         self.tell(Told("Container", name, word, state))
@@ -116,6 +133,8 @@ def carry_out(plan: Plan, work: Work) -> None:
     elif plan.of("start", "wait"):
         there = containers_of(work.engine, plan.project)
         work.group.supervisor = supervisor_of(there, plan.project)
+    if plan.of("start"):
+        work.news = News(work.engine.root, work.group.supervisor)
     for name in plan.kept:
         work.tell(Told("Container", name, "Running", "done"))
     if not plan.actions:
@@ -269,7 +288,10 @@ def _create(action: Action, work: Work) -> None:
     request = request_of(
         project, service, name=action.target, labels=labels, contents=work.contents, kept=kept
     )
-    work.ids[action.target] = work.group.create(request).id
+    spec = work.group.create(request)
+    work.ids[action.target] = spec.id
+    for text in spec.warnings:
+        work.notice_once(f"service `{action.service}`: {text}", hint(work.engine.host))
 
 
 def _rename(action: Action, work: Work) -> None:
@@ -289,6 +311,9 @@ def _start(action: Action, work: Work) -> None:
             f"service `{action.service}`: its container {action.target} was removed meanwhile",
             hint="somebody else changes the same project",
         ) from None
+    finally:
+        for text in work.news.take() if work.news else ():
+            work.notice_once(text)
     work.started.append(id)
 
 

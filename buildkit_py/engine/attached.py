@@ -64,15 +64,17 @@ def run(
     terminal: bool = False,
     interactive: bool = False,
     notice: Callable[[str], None] = lambda text: None,
+    started: Callable[[], None] = lambda: None,
 ) -> Exit:
     """Run a container that was made, and does not run, to its end with our standard streams.
 
     Main thread only. What it writes comes to us and not to its log. terminal: as it was made
+    started: called when it runs
     Raises what prevents its start, CannotStart for a program that cannot be run.
     """
     return _to_the_end(
         lambda streams: group.run(id, streams),
-        terminal=terminal, interactive=interactive, notice=notice,
+        terminal=terminal, interactive=interactive, notice=notice, started=started,
     )  # fmt: skip
 
 
@@ -82,6 +84,7 @@ def _to_the_end(
     terminal: bool,
     interactive: bool,
     notice: Callable[[str], None],
+    started: Callable[[], None] = lambda: None,
 ) -> Exit:
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     streams = [nothing, nothing, nothing]
@@ -116,6 +119,8 @@ def _to_the_end(
                 if interactive:
                     carry_input(0, os.dup(fds[0]))
                 outputs.append(Output(fds[0], 1, "terminal"))
+            if "started" in answer:
+                started()
             if "done" in answer:
                 break
         for output in outputs:

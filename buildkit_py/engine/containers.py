@@ -189,6 +189,7 @@ class ContainerSpec:
     hosts: further lines of /etc/hosts
     stop_signal: number
     volumes: named ones; anonymous: those that are removed with the container
+    warnings: what was asked for and cannot be kept on this machine, for whoever made it to tell
     """
 
     id: str
@@ -213,6 +214,7 @@ class ContainerSpec:
     anonymous: tuple[str, ...] = ()
     log: LogBounds = field(default_factory=LogBounds)
     auto_remove: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ def create(
     if request.auto_remove and request.restart.name != "no":
         raise BadRestart("a container that is removed at its end cannot be restarted")
     limit_checks.check(request.limits)
+    limits, warnings = limit_checks.kept(request.limits, host.cgroups)
+    request = replace(request, limits=limits)
     with ExitStack() as stack:
         record, image = find_or_pull(
             store, request.image, platform=request.platform, policy=request.pull,
@@ -121,6 +123,7 @@ def create(
             anonymous=anonymous,
             log=request.log,
             auto_remove=request.auto_remove,
+            warnings=warnings,
         )  # fmt: skip
         undo.pop_all()
         active.keep(os.path.join(temporary, "layer"))

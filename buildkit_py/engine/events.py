@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -62,3 +63,53 @@ def read(root: str, group: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except ValueError:
                 continue
+
+
+class News:
+    """What people should know of what a group's supervisor writes from now on. Thread-safe.
+
+    Notices are about this machine, warnings and errors about a container.
+    """
+
+    def __init__(self, root: str, group: str) -> None:
+        self._path = path_of(root, group)
+        self._lock = threading.Lock()
+        self._seen = 0
+        self.take()
+
+    def take(self) -> list[str]:
+        """Return what came since the last time, each a sentence."""
+        with self._lock:
+            lines = self._since_last()
+        events = (json.loads(line) for line in lines)
+        return [text for event in events if (text := _sentence(event))]
+
+    def _since_last(self) -> list[bytes]:
+        try:
+            with open(self._path, "rb") as file:
+                is_new = os.fstat(file.fileno()).st_size < self._seen
+                rest = _rest(f"{self._path}.1", self._seen) if is_new else b""
+                file.seek(0 if is_new else self._seen)
+                data = file.read()
+                whole = data[: data.rfind(b"\n") + 1]
+                self._seen = (0 if is_new else self._seen) + len(whole)
+        except FileNotFoundError:
+            self._seen = 0
+            return []
+        return [*rest.splitlines(), *whole.splitlines()]
+
+
+def _rest(path: str, start: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+def _sentence(event: Mapping[str, str]) -> str:
+    kind = event.get("event")
+    if kind == "notice":
+        return event["text"]
+    return f"{event['name']}: {event['text']}" if kind in ("warning", "error") else ""

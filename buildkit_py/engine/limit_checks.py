@@ -1,8 +1,17 @@
-"""Limits of memory that go together; moby daemon/daemon_unix.go, `verifyContainerResources`."""
+"""Limits that go together, and those that this machine can keep.
+
+moby daemon/daemon_unix.go, `verifyPlatformContainerResources`: what contradicts itself is refused,
+and what cannot be kept is told and discarded when the container is made.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from buildkit_py.core.data import replace
 from buildkit_py.core.errors import InputError
+from buildkit_py.runtime.host import Host
+from buildkit_py.runtime.kernel import cgroup_limits, cgroups
 from buildkit_py.runtime.spec import Limits
 
 LEAST_BYTES = 6 << 20
@@ -31,3 +40,38 @@ def check(limits: Limits) -> None:
         raise BadLimit("a reservation of memory is 6 MiB at the least")
     if memory and reservation > memory:
         raise BadLimit("the reservation of memory is above its limit")
+
+
+_NOTHING: dict[str, dict[str, Any]] = {
+    "memory": {"memory_bytes": 0, "swap_bytes": 0, "reservation_bytes": 0},
+    "cpu": {"cpus": 0.0, "cpu_shares": 0},
+    "cpuset": {"cpuset_cpus": ""},
+    "pids": {"pids": 0},
+}
+"""What the fields of a controller are when nothing is limited."""
+
+
+def kept(limits: Limits, layout: cgroups.Layout | None) -> tuple[Limits, tuple[str, ...]]:
+    """Return those limits that this machine keeps, and what is to be told of the others. Pure."""
+    said = []
+    for controller, what in cgroup_limits.wanted(limits).items():
+        if layout is None or not layout.limits(controller):
+            anywhere = layout is not None
+            said.append(cgroup_limits.unlimited(what, controller, anywhere=anywhere))
+            limits = replace(limits, **_NOTHING[controller])
+    if limits.swap_bytes > 0 and layout is not None and not layout.counts_swap:
+        said.append(cgroup_limits.NO_SWAP)
+        limits = replace(limits, swap_bytes=-1)
+    return limits, tuple(said)
+
+
+def hint(host: Host) -> str:
+    """Return what to do where limits cannot be kept, "" where we cannot say."""
+    if not host.rootless:
+        return ""
+    if cgroups.gives_to_users():
+        return (
+            "have a cgroup of your own: put `systemd-run --user --scope -p Delegate=yes` before"
+            " the command that makes the containers"
+        )
+    return "do it as root, or boot with cgroup v2 alone: v1 gives nothing to users"

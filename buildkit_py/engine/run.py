@@ -12,7 +12,7 @@ import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from buildkit_py.core.data import dataclass
+from buildkit_py.core.data import dataclass, replace
 from buildkit_py.core.errors import InputError
 from buildkit_py.engine import limit_checks
 from buildkit_py.engine.command import argv_of, environment_of
@@ -71,6 +71,10 @@ def run(
     executed: that is an Exit with code 126 or 127 and a message, as docker's.
     """
     limit_checks.check(request.limits)
+    limits, unkept = limit_checks.kept(request.limits, host.cgroups)
+    for text in unkept:
+        talk.notice(text, limit_checks.hint(host) if text == unkept[-1] else "")
+    request = replace(request, limits=limits)
     with ExitStack() as stack:
         # Taken first, so that a conflict is known before anything is pulled or made.
         ports = publish.bind(request.ports)

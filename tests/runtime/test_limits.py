@@ -9,13 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.runtime.kernel.cgroups import (
-    Cgroup,
-    _limit,
-    v1_settings,
-    v2_settings,
-    weight_of_shares,
-)
+from buildkit_py.runtime.kernel.cgroup_limits import v1_settings, v2_settings, weight_of_shares
+from buildkit_py.runtime.kernel.cgroups import Cgroup, _limit
 from buildkit_py.runtime.spec import Limits
 from tests.rootless import TREE
 from tests.runtime.conftest import Inside, program

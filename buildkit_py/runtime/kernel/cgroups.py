@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import device_filter
+from buildkit_py.runtime.kernel.cgroup_limits import (
+    NO_RESERVATION,
+    NO_SWAP,
+    unlimited,
+    v1_settings,
+    v2_settings,
+    wanted,
+)
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.spec import Limits
 
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
 
 BASE = "buildkit-py"
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
-_PERIOD_US = 100_000
 _RESERVATIONS = ("memory.low", "memory.soft_limit_in_bytes")
 
 
@@ -39,6 +44,7 @@ class Layout:
     controllers: those of `_CONTROLLERS` that cgroup2 gives us
     v1: controller -> directory in which ours is made; the hybrid and old world
     devices: how devices are guarded; None in a user namespace, which needs no guard
+    counts_swap: whether the kernel can limit memory and swap together
     """
 
     kind: Literal["v1", "v2", "hybrid"]
@@ -46,6 +52,7 @@ class Layout:
     controllers: frozenset[str]
     v1: tuple[tuple[str, str], ...]
     devices: Literal["bpf", "v1"] | None
+    counts_swap: bool = True
 
     @property
     def guards_devices(self) -> bool:
@@ -80,7 +87,7 @@ def detect(*, rootless: bool) -> Layout | None:
         v1 = [(name, path) for name, path in v1_mounts if name in wanted and _can_make(path)]
     if not unified and not v1:
         return None
-    controllers = _controllers(unified)
+    controllers = _handed_down(unified, _controllers(unified)) if unified else frozenset()
     devices: Literal["bpf", "v1"] | None = None
     if not rootless:
         if unified and device_filter.is_possible():
@@ -90,7 +97,16 @@ def detect(*, rootless: bool) -> Layout | None:
     kind: Literal["v1", "v2", "hybrid"] = (
         "v2" if unified_mount and not v1_mounts else "hybrid" if unified_mount else "v1"
     )
-    return Layout(kind, unified, controllers, tuple(v1), devices)
+    memory = dict(v1).get("memory", "")
+    swap_is_v1 = memory and "memory" not in controllers
+    counts_swap = not swap_is_v1 or os.path.exists(f"{memory}/memory.memsw.limit_in_bytes")
+    return Layout(kind, unified, controllers, tuple(v1), devices, counts_swap)
+
+
+def gives_to_users() -> bool:
+    """Tell whether users can be given a part of the tree that limits memory: cgroup2 has it."""
+    unified, _ = _mounts()
+    return "memory" in _controllers(unified)
 
 
 def _mounts() -> tuple[str, list[tuple[str, str]]]:
@@ -315,7 +331,8 @@ class Owner:
         name = str(self.number)
         if self.layout is None:
             cgroup.warnings += [
-                f"{what} cannot be limited here" for what in _wanted(limits).values()
+                unlimited(what, controller, anywhere=False)
+                for controller, what in wanted(limits).items()
             ]
             return cgroup
         try:
@@ -343,11 +360,11 @@ class Owner:
             cgroup.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         v1 = dict(layout.v1)
         settings = v1_settings(limits)
-        for controller, what in _wanted(limits).items():
+        for controller, what in wanted(limits).items():
             if controller in layout.controllers:
                 continue
             if controller not in v1:
-                cgroup.warnings.append(f"{what} cannot be limited: no cgroup of `{controller}`")
+                cgroup.warnings.append(unlimited(what, controller, anywhere=True))
                 continue
             owner = os.path.join(v1[controller], BASE, self.name)
             if not os.path.isdir(owner):
@@ -380,10 +397,22 @@ class Owner:
 
 
 def _hand_down(path: str, controllers: frozenset[str]) -> None:
-    """Let children of a cgroup2 have controllers. One that cannot be is found missing later."""
+    """Let children of a cgroup2 have controllers; `_handed_down` tells of which that is true."""
     for name in sorted(controllers):
         with contextlib.suppress(OSError):
             _write(f"{path}/cgroup.subtree_control", f"+{name}")
+
+
+def _handed_down(path: str, controllers: frozenset[str]) -> frozenset[str]:
+    """Return those controllers that children of a cgroup2 have, by giving them.
+
+    One with processes in it cannot hand down any, unless it is the root of all:
+    Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint".
+    """
+    if controllers:
+        _hand_down(path, controllers)
+        controllers &= frozenset(_read(f"{path}/cgroup.subtree_control").split())
+    return controllers
 
 
 def _limit(cgroup: Cgroup, limits: Limits, path: str, text: str) -> None:
@@ -393,11 +422,11 @@ def _limit(cgroup: Cgroup, limits: Limits, path: str, text: str) -> None:
         _write(path, text)
     except FileNotFoundError:
         if file in _RESERVATIONS:
-            cgroup.warnings.append("memory cannot be reserved: the kernel lacks it")
+            cgroup.warnings.append(NO_RESERVATION)
         elif "swap" not in file and "memsw" not in file:
             raise
         elif limits.swap_bytes:
-            cgroup.warnings.append("swap cannot be limited: the kernel does not count it")
+            cgroup.warnings.append(NO_SWAP)
     except OSError as error:
         raise KernelError("write", f"{path} = {text}", error.errno or 0) from None
 
@@ -410,71 +439,6 @@ def _inherit_cpuset(parent: str, *names: str) -> None:
             if not _read(f"{child}/{file}").strip():
                 _write(f"{child}/{file}", _read(f"{parent}/{file}").strip())
         parent = child
-
-
-def _wanted(limits: Limits) -> dict[str, str]:
-    """Return controller -> words for people, of the limits that were asked for."""
-    wanted: dict[str, str] = {}
-    if limits.memory_bytes or limits.swap_bytes or limits.reservation_bytes:
-        wanted["memory"] = "memory"
-    if limits.cpus or limits.cpu_shares:
-        wanted["cpu"] = "processor time"
-    if limits.cpuset_cpus:
-        wanted["cpuset"] = "the set of processors"
-    if limits.pids:
-        wanted["pids"] = "the number of processes"
-    return wanted
-
-
-def v2_settings(limits: Limits) -> Iterator[tuple[str, str]]:
-    """Yield (file, text) for cgroup2. Pure. Without a swap limit docker allows as much again."""
-    if limits.memory_bytes:
-        yield "memory.max", str(limits.memory_bytes)
-        swap = limits.swap_bytes
-        if swap >= 0:
-            yield (
-                "memory.swap.max",
-                str(swap - limits.memory_bytes if swap else limits.memory_bytes),
-            )
-        else:
-            yield "memory.swap.max", "max"
-    if limits.reservation_bytes:
-        yield "memory.low", str(limits.reservation_bytes)
-    if limits.cpus:
-        yield "cpu.max", f"{round(limits.cpus * _PERIOD_US)} {_PERIOD_US}"
-    if limits.cpu_shares:
-        yield "cpu.weight", str(weight_of_shares(limits.cpu_shares))
-    if limits.cpuset_cpus:
-        yield "cpuset.cpus", limits.cpuset_cpus
-    if limits.pids:
-        yield "pids.max", str(limits.pids) if limits.pids > 0 else "max"
-
-
-def v1_settings(limits: Limits) -> list[tuple[str, str]]:
-    """Return (file, text) for v1, in an order in which the kernel takes them. Pure."""
-    rows: list[tuple[str, str]] = []
-    if limits.memory_bytes:
-        rows.append(("memory.limit_in_bytes", str(limits.memory_bytes)))
-        swap = limits.swap_bytes or 2 * limits.memory_bytes
-        rows.append(("memory.memsw.limit_in_bytes", str(swap)))
-    if limits.reservation_bytes:
-        rows.append(("memory.soft_limit_in_bytes", str(limits.reservation_bytes)))
-    if limits.cpus:
-        rows.append(("cpu.cfs_period_us", str(_PERIOD_US)))
-        rows.append(("cpu.cfs_quota_us", str(round(limits.cpus * _PERIOD_US))))
-    if limits.cpu_shares:
-        rows.append(("cpu.shares", str(limits.cpu_shares)))
-    if limits.cpuset_cpus:
-        rows.append(("cpuset.cpus", limits.cpuset_cpus))
-    if limits.pids:
-        rows.append(("pids.max", str(limits.pids) if limits.pids > 0 else "max"))
-    return rows
-
-
-def weight_of_shares(shares: int) -> int:
-    """Turn v1's cpu.shares (2..262144) into v2's cpu.weight, as runc 1.4 and crun 1.23 do."""
-    log = math.log2(min(max(shares, 2), 262144))
-    return min(max(math.ceil(10 ** ((log * log + 125 * log) / 612 - 7 / 34)), 1), 10000)
 
 
 def sweep(layout: Layout | None) -> int:

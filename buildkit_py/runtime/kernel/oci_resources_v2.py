@@ -6,7 +6,7 @@ take it, as runc and crun have it: engines send zeros.
 
 from __future__ import annotations
 
-from buildkit_py.runtime.kernel.cgroups import weight_of_shares
+from buildkit_py.runtime.kernel.cgroup_limits import weight_of_shares
 from buildkit_py.runtime.kernel.oci_resources import BadResource, Row, number
 
 TYPE_CHECKING = False
