@@ -25,16 +25,16 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What a distribution gives everybody, virtual machines often do not: open nodes for tun and fuse.
 # They are put into a mount namespace that only the started program sees, and vanish with it.
 _NODES = """\
-open_node() {
+put_node() {
   if [ -e "/dev/$1" ]; then
-    mknod -m 0666 /mnt/node c "$2" "$3"
+    mknod -m "$4" /mnt/node c "$2" "$3"
     mount --bind /mnt/node "/dev/$1"
     rm /mnt/node
   fi
 }
 mount -t tmpfs -o mode=0755 buildkit-py-test /mnt
-open_node net/tun 10 200
-open_node fuse 10 229
+put_node net/tun 10 200 %s
+put_node fuse 10 229 0666
 umount -l /mnt"""
 
 
@@ -44,6 +44,7 @@ class RootlessUser:
 
     python: an interpreter that this user can execute, with the project's dependencies
     folder: a directory of the user's own, on a disk and not on a tmpfs; holds home and run
+    has_tun: may open /dev/net/tun; only root can take that away
     """
 
     name: str
@@ -51,6 +52,7 @@ class RootlessUser:
     gid: int
     python: str
     folder: Path
+    has_tun: bool = True
 
     @property
     def home(self) -> Path:
@@ -85,7 +87,8 @@ class RootlessUser:
             "--inh-caps=-all",
         ]
         enter = ["unshare", "--mount", "--propagation=private", "sh", "-euc"]
-        return [*enter, f'{_NODES}\nexec "$@"', "sh", *become, *argv]
+        nodes = _NODES % ("0666" if self.has_tun else "0600")
+        return [*enter, f'{nodes}\nexec "$@"', "sh", *become, *argv]
 
     def run(
         self,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
 import pytest
 
 from tests.stories.compose import lasting, project
 from tests.stories.conftest import Person
+from tests.stories.residue import watching
 
 pytestmark = pytest.mark.rootless
 
@@ -61,3 +65,100 @@ def test_run_and_create_tell_it_too(user: Person) -> None:
         assert ran.count("memory cannot be limited") == 1
         assert made.count("notice: service `db`: memory cannot be limited") == 1
         assert alone.count("notice: memory cannot be limited") == 1
+
+
+TIERS = lasting("""\
+services:
+  web:
+    image: busybox
+    ports: ["127.0.0.1:%PORT%:80"]
+    networks: [front, back]
+    command: [sh, -c, "mkdir /w; echo hello >/w/index.html; exec httpd -f -h /w"]
+  db:
+    image: busybox
+    networks: [back]
+    command: [sh, -c, "mkdir /w; echo data >/w/index.html; exec httpd -f -h /w"]
+networks: {front: {}, back: {internal: true}}
+""")
+INTERNAL = lasting("""\
+services:
+  web: {image: busybox, networks: [back], command: [sh, -c, "STAYS"]}
+  db:
+    image: busybox
+    networks: [back]
+    command: [sh, -c, "mkdir /w; echo data >/w/index.html; exec httpd -f -h /w"]
+networks: {back: {internal: true}}
+""")
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def without_tun(user: Person) -> Person:
+    """Somebody without rights who may not open /dev/net/tun."""
+    assert user.account is not None
+    user.account = replace(user.account, has_tun=False)
+    return user
+
+
+@pytest.mark.root  # who takes the device away
+@pytest.mark.kernel("tun")
+def test_without_a_way_out_services_run_on_their_networks_and_ports_are_published(
+    without_tun: Person, free_port: int
+) -> None:
+    text = TIERS.replace("%PORT%", str(free_port))
+    with watching() as watch, project(without_tun, text) as compose:
+        said = compose("up", "-d").stderr
+        with socket.create_connection(("127.0.0.1", free_port), timeout=10) as client:
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            answer = client.makefile("rb").read()
+        neighbour = compose("exec", "-T", "web", "wget", "-qO-", "http://db/").stdout
+        beyond = compose("exec", "-T", "web", "nc", "-w", "5", "192.0.2.1", "80", code=None)
+        again = compose("up", "-d", "--scale", "db=2").stderr
+        compose("down")
+    watch.check()
+
+    assert said.count("notice: ") == 1
+    assert (
+        "notice: containers reach each other, and published ports lead to them, but nothing beyond"
+        " their networks can be reached: `/dev/net/tun` cannot be opened: Permission denied. To"
+        " change that, let others use it, as root: `chmod 0666 /dev/net/tun`\n"
+    ) in said
+    assert answer.endswith(b"hello\n")
+    assert neighbour == "data\n"
+    assert beyond.code != 0
+    assert "notice: " not in again
+
+
+@pytest.mark.root
+@pytest.mark.kernel("tun")
+def test_internal_networks_need_no_way_out(without_tun: Person) -> None:
+    with watching() as watch, project(without_tun, INTERNAL) as compose:
+        said = compose("up", "-d").stderr
+        neighbour = compose("exec", "-T", "web", "wget", "-qO-", "http://db/").stdout
+        compose("down")
+    watch.check()
+
+    assert "notice: " not in said
+    assert neighbour == "data\n"
+
+
+@pytest.mark.peer("pasta")
+@pytest.mark.kernel("tun")
+def test_a_way_out_comes_with_the_first_network_that_leads_out(user: Person) -> None:
+    outer = INTERNAL + "---\n" + "services: {web: {networks: [front]}}\nnetworks: {front: {}}\n"
+    with project(user, INTERNAL) as compose:
+        compose("up", "-d")
+        before = compose("exec", "-T", "web", "ip", "route").stdout
+        compose.write(outer)
+        said = compose("up", "-d").stderr
+        after = compose("exec", "-T", "web", "ip", "route").stdout
+
+    assert "default via" not in before
+    assert "default via" in after
+    assert "notice: " not in said

@@ -210,7 +210,7 @@ def _check_tun() -> None:
         os.close(os.open(TUN, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         known = {
-            errno.EACCES: "let others use it: `chmod 0666 /dev/net/tun`",
+            errno.EACCES: "let others use it, as root: `chmod 0666 /dev/net/tun`",
             errno.ENOENT: "load the kernel module `tun`",
             errno.ENODEV: "load the kernel module `tun`",
         }

@@ -4,7 +4,8 @@ As `network.py` has it for a build, all of it lives in a network namespace that 
 of this process keep alive, so nothing is left after SIGKILL. Here there is a bridge for each
 network, each with a subnet of its own, and what passes between them, to the world and to this
 namespace itself is decided by one table, which is made anew, in one transaction, with every
-network that comes or goes:
+network that comes or goes. The uplink of root is made with the first network, that of others for the
+first network that leads out:
 
     forward      answers; from a bridge to the uplink, unless its network is internal; nothing else
     input        answers; pings of gateways. A container has no business in here: what is
@@ -30,11 +31,11 @@ from buildkit_py.core.dirs import ensure_private
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import resolve, subnets
-from buildkit_py.runtime.network.helper import Helper
+from buildkit_py.runtime.network.helper import MTU, Helper
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
 from buildkit_py.runtime.network.nat import Nat, Translation, host_networks
 from buildkit_py.runtime.network.network import UPLINK, Host
-from buildkit_py.runtime.network.uplink import LINK_PREFIX, Uplink, Zygote
+from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable, Uplink, Zygote
 from buildkit_py.runtime.spec import Interface
 
 _ICMP = 1
@@ -65,6 +66,7 @@ class _Bridge:
     network: IPv4Network
     gateway: str
     internal: bool
+    mtu: int
     free: deque[str] = field(default_factory=deque)
 
 
@@ -99,7 +101,10 @@ class Switch:
         self.notices: list[str] = []
         self._kernel: netlink.Netlink | None = None
         self._tables: nfnetlink.Nftables | None = None
+        self._events: socket.socket | None = None
         self._uplink: Uplink | None = None
+        self._has_no_uplink = False
+        self._resolver = resolve.Resolver(())
         self._avoid: list[IPv4Network] = []
         self._published: dict[int, _Published] = {}
 
@@ -127,6 +132,8 @@ class Switch:
 
         internal: without a way out
         subnet, gateway: "" are chosen, apart from what the host routes
+        Without root, where no helper connects it to the world, it stays a network among containers,
+        and published ports lead into it; `notices` then says why.
         Raises NetworkUnavailable, NoSubnet, BadSubnet, NetlinkError.
         """
         if name in self._bridges:
@@ -138,19 +145,20 @@ class Switch:
                 self.close()
                 raise
         assert self._kernel is not None
-        assert self._uplink is not None
+        self._connect(self._kernel, internal=internal)
         network = self._choose(subnet)
         chosen = self._gateway(network, gateway)
         self._made += 1
         link = f"net{self._made}"
-        self._kernel.run(netlink.add_bridge(link, mtu=self._uplink.mtu, mac=subnets.mac_of(chosen)))
+        mtu = self._uplink.mtu if self._uplink else MTU
+        self._kernel.run(netlink.add_bridge(link, mtu=mtu, mac=subnets.mac_of(chosen)))
         index = self._kernel.link(link).index
         self._kernel.run(
             netlink.without_ipv6(index, what=link),
             netlink.change_link(index, what=link, up=True, forwarding=True),
             netlink.add_address(index, chosen, network.prefixlen, what=link),
         )
-        bridge = _Bridge(link, index, network, chosen, internal)
+        bridge = _Bridge(link, index, network, chosen, internal, mtu)
         last = min(network.num_addresses - 1, 1 << _SUBNET_BITS)
         addresses = (str(network.network_address + number) for number in range(1, last))
         bridge.free.extend(each for each in addresses if each != chosen)
@@ -166,7 +174,6 @@ class Switch:
         leads_out: it has the container's default route, if its network has a way out
         Raises HostError when all addresses are in use, AddressTaken, BadSubnet.
         """
-        assert self._uplink is not None
         bridge = self._bridges[name]
         if address:
             if not _is_in(address, bridge.network):
@@ -181,9 +188,7 @@ class Switch:
         else:
             address = bridge.free.popleft()
         gateway = bridge.gateway if leads_out and not bridge.internal else ""
-        return Interface(
-            address, bridge.network.prefixlen, gateway, interface, mtu=self._uplink.mtu
-        )
+        return Interface(address, bridge.network.prefixlen, gateway, interface, mtu=bridge.mtu)
 
     def plug(self, name: str, interface: Interface, netns_fd: int) -> None:
         """Put the interface into a container's namespace, still down. Raises NetlinkError."""
@@ -259,11 +264,15 @@ class Switch:
         uplink, self._uplink = self._uplink, None
         kernel, self._kernel = self._kernel, None
         tables, self._tables = self._tables, None
+        events, self._events = self._events, None
         self._bridges.clear()
+        self._has_no_uplink = False
         try:
             if uplink is not None:
                 uplink.close()
         finally:
+            if events is not None:
+                events.close()
             if kernel is not None:
                 kernel.close()
             if tables is not None:
@@ -284,39 +293,74 @@ class Switch:
         self.close()
 
     def _open(self) -> None:
-        """Make the namespace and its uplink."""
+        """Make the namespace, without an uplink yet."""
         ensure_private(self._run_dir)
         kinds = (socket.NETLINK_ROUTE, nfnetlink.NETLINK_NETFILTER, socket.NETLINK_ROUTE)
         specs = [(int(socket.AF_NETLINK), int(socket.SOCK_RAW), kind) for kind in kinds]
         self.netns_fd, made = self._zygote.new_network_namespace(specs)
-        for_links, for_tables, for_events = (socket.socket(fileno=fd) for fd in made)
+        for_links, for_tables, self._events = (socket.socket(fileno=fd) for fd in made)
         self._kernel = netlink.Netlink(for_links)
         self._tables = nfnetlink.Nftables(for_tables)
-        resolver = resolve.host_resolver()
-        servers = resolve.reachable(resolver.nameservers)
-        subnet: subnets.Subnet
-        if self._host.rootless:
-            helper = Helper(self._zygote, self.netns_fd, for_events, UPLINK, resolver)
-            self._uplink, subnet = helper, helper.subnet
-            helper.mtu = self._kernel.link(UPLINK).mtu
-            index = self._kernel.link(UPLINK).index
-            self._kernel.run(netlink.change_link(index, what=UPLINK, forwarding=True))
-        else:
-            for_events.close()
-            nat = Nat(
-                self.netns_fd, UPLINK, run_dir=self._run_dir, avoid=servers, removes_link=True
+        self._resolver = resolve.host_resolver()
+        servers = resolve.reachable(self._resolver.nameservers)
+        self._avoid = [IPv4Network(each) for each in servers]
+        self._kernel.run(netlink.change_link(LOOPBACK_INDEX, what="lo", up=True))
+
+    def _connect(self, kernel: netlink.Netlink, *, internal: bool) -> None:
+        """Make the uplink, if it is not there and the next network needs it."""
+        if self._uplink is not None or self._has_no_uplink:
+            return
+        try:
+            if not self._host.rootless:
+                self._connect_by_nat(kernel)
+            elif not internal:
+                self._connect_by_helper(kernel)
+        except BaseException:
+            if not self._bridges:
+                self.close()
+            raise
+
+    def _connect_by_helper(self, kernel: netlink.Netlink) -> None:
+        events, self._events = self._events, None
+        assert events is not None
+        self._has_no_uplink = True  # it is tried once
+        try:
+            helper = Helper(self._zygote, self.netns_fd, events, UPLINK, self._resolver)
+        except NetworkUnavailable as error:
+            advice = f". To change that, {error.hint}" if error.hint else ""
+            self.notices.append(
+                "containers reach each other, and published ports lead to them, but nothing beyond"
+                f" their networks can be reached: {error.message}{advice}"
             )
-            self._uplink, subnet = nat, nat.subnet
-            index = self._kernel.link(UPLINK).index
-            self._kernel.run(
+            return
+        try:
+            uplink = kernel.link(UPLINK)
+            kernel.run(netlink.change_link(uplink.index, what=UPLINK, forwarding=True))
+        except BaseException:
+            helper.close()
+            raise
+        helper.mtu = uplink.mtu
+        self._uplink, self._has_no_uplink = helper, False
+        self._avoid.append(helper.subnet.network)
+
+    def _connect_by_nat(self, kernel: netlink.Netlink) -> None:
+        servers = resolve.reachable(self._resolver.nameservers)
+        nat = Nat(self.netns_fd, UPLINK, run_dir=self._run_dir, avoid=servers, removes_link=True)
+        subnet = nat.subnet
+        try:
+            index = kernel.link(UPLINK).index
+            kernel.run(
                 netlink.without_ipv6(index, what=UPLINK),
                 netlink.change_link(index, what=UPLINK, up=True, forwarding=True),
                 netlink.add_address(index, subnet.near_end, subnets.UPLINK_PREFIX, what=UPLINK),
                 netlink.add_route("0.0.0.0", 0, gateway=subnet.host_end, index=index),
             )
-        self._kernel.run(netlink.change_link(LOOPBACK_INDEX, what="lo", up=True))
-        self.notices += self._uplink.notices
-        self._avoid = [subnet.network, *(IPv4Network(each) for each in servers)]
+        except BaseException:
+            nat.close()
+            raise
+        self._uplink = nat
+        self.notices += nat.notices
+        self._avoid.append(subnet.network)
 
     def _choose(self, wanted: str) -> IPv4Network:
         mine = [each.network for each in self._bridges.values()]
