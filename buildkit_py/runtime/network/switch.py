@@ -4,8 +4,8 @@ As `network.py` has it for a build, all of it lives in a network namespace that 
 of this process keep alive, so nothing is left after SIGKILL. Here there is a bridge for each
 network, each with a subnet of its own, and what passes between them, to the world and to this
 namespace itself is decided by one table, which is made anew, in one transaction, with every
-network that comes or goes. The uplink of root is made with the first network, that of others for the
-first network that leads out:
+network that comes or goes. The uplink of root is made with the first network, that of others for
+the first network that leads out:
 
     forward      answers; from a bridge to the uplink, unless its network is internal; nothing else
     input        answers; pings of gateways. A container has no business in here: what is
