@@ -199,24 +199,30 @@ def run_network_inspect(argv: Sequence[str]) -> int:
 def _network(root: str, record: NetworkRecord) -> dict[str, Any]:
     from buildkit_py.engine import network_records
 
-    inside = {
-        known.spec.id: {
-            "Name": known.spec.name,
-            "MacAddress": endpoint.mac,
-            "IPv4Address": f"{endpoint.address}/{endpoint.prefix}",
-        }
+    places = [
+        (known.spec, endpoint)
         for known in network_records.users(root, record.name)
         for endpoint in known.state.endpoints
         if endpoint.network == record.name
+    ]
+    inside = {
+        spec.id: {
+            "Name": spec.name,
+            "MacAddress": endpoint.mac,
+            "IPv4Address": f"{endpoint.address}/{endpoint.prefix}",
+        }
+        for spec, endpoint in places
     }
-    pool = {"Subnet": record.subnet, "Gateway": record.gateway}
+    subnet, gateway = network_records.pool(record, [endpoint for _, endpoint in places])
+    # Without a subnet that was asked for, one is chosen when the first container joins.
+    config = [{"Subnet": subnet, "Gateway": gateway}] if subnet else []
     return {
         "Name": record.name,
         "Id": record.id,
         "Created": record.created,
         "Scope": "local",
         "Driver": "bridge",
-        "IPAM": {"Driver": "default", "Config": [{k: v for k, v in pool.items() if v}]},
+        "IPAM": {"Driver": "default", "Config": config},
         "Internal": record.internal,
         "Containers": inside,
         "Options": {},

@@ -20,6 +20,7 @@ from buildkit_py.engine.events import News
 from buildkit_py.engine.limit_checks import hint
 from buildkit_py.engine.network_records import NetworkInUse, UnknownNetwork
 from buildkit_py.engine.volume_records import UnknownVolume
+from buildkit_py.runtime.network.subnets import BadSubnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -262,9 +263,13 @@ def _create_network(action: Action, work: Work) -> None:
         f"{LABEL}network": network.key,
         f"{LABEL}project": work.files().name,
     }
-    work.group.ensure_network(
-        network.name, labels=labels, internal=network.internal, subnet=subnet, gateway=gateway
-    )
+    try:
+        work.group.ensure_network(
+            network.name, labels=labels, internal=network.internal, subnet=subnet, gateway=gateway
+        )
+    except BadSubnet as error:
+        error.at = work.files().at("networks", network.key, "ipam", "config", "0", "subnet")
+        raise
 
 
 def _create_volume(action: Action, work: Work) -> None:

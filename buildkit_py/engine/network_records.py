@@ -6,7 +6,7 @@ The network itself, bridge and rules, exists while that supervisor runs (runtime
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import InputError
@@ -79,11 +79,15 @@ def create(
 ) -> NetworkRecord:
     """Remember a network. owner: None is a group of its own, `network.NAME`.
 
-    Raises BadNetworkName, NetworkTaken.
+    Raises BadNetworkName, NetworkTaken, BadSubnet.
     """
     if name in PREDEFINED:
         raise NetworkTaken(f"operation is not permitted on predefined {name} network")
     check_name(name)
+    if subnet:
+        from buildkit_py.runtime.network import subnets
+
+        subnets.check_gateway(subnets.parse(subnet), gateway)
     record = NetworkRecord(
         name, os.urandom(32).hex(), f"network.{name}" if owner is None else owner, now(),
         dict(labels or {}), internal, subnet, gateway,
@@ -132,6 +136,23 @@ def users(root: str, name: str) -> list[containers.Known]:
         for known in containers.all_of(root)
         if any(use.name == name for use in known.spec.networks)
     ]
+
+
+def pool(record: NetworkRecord, endpoints: Sequence[containers.Endpoint]) -> tuple[str, str]:
+    """Return subnet and gateway of a network, as far as they are known; "" where not.
+
+    endpoints: of containers that are in it now. What was not asked for is chosen when the first
+    one joins, and can be another one the next time.
+    """
+    from ipaddress import IPv4Network
+
+    for each in endpoints:
+        network = IPv4Network((each.address, each.prefix), strict=False)
+        return str(network), each.gateway
+    if not record.subnet:
+        return "", ""
+    first = str(IPv4Network(record.subnet).network_address + 1)
+    return record.subnet, record.gateway or first
 
 
 def remove(root: str, name: str) -> None:

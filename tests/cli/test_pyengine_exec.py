@@ -164,9 +164,34 @@ def test_containers_of_a_network_find_each_other_by_name(engine: Engine) -> None
     (record,) = json.loads(engine("network", "inspect", "inner").stdout)
     assert record["Labels"] == {"x": "y"}
     assert sorted(each["Name"] for each in record["Containers"].values()) == ["one", "two"]
+    (pool,) = record["IPAM"]["Config"]
+    routes = engine("exec", "one", "ip", "route").stdout.split()
+    assert pool["Subnet"] in routes
+    assert pool["Gateway"] in routes
     assert "active endpoints" in engine("network", "rm", "inner", code=1).stderr
     taken = engine("network", "create", "inner", code=2)
     assert "network with name inner already exists" in taken.stderr
+
+
+def test_a_network_shows_its_subnet_when_it_is_known(engine: Engine) -> None:
+    """One that was not asked for is chosen when the first container joins."""
+    engine("network", "create", "any")
+    engine("network", "create", "--subnet", "10.199.7.0/24", "fixed")
+    engine("network", "create", "--subnet", "10.199.8.0/24", "--gateway", "10.199.8.9", "whole")
+    wrong = engine("network", "create", "--subnet", "10.199.8.1/24", "wrong", code=2)
+    odd = engine(
+        "network", "create", "--subnet", "10.199.8.0/24", "--gateway", "10.0.0.1", "odd", code=2
+    )
+
+    records = json.loads(engine("network", "inspect", "any", "fixed", "whole").stdout)
+    assert [each["IPAM"]["Config"] for each in records] == [
+        [],
+        [{"Subnet": "10.199.7.0/24", "Gateway": "10.199.7.1"}],
+        [{"Subnet": "10.199.8.0/24", "Gateway": "10.199.8.9"}],
+    ]
+    assert "invalid subnet 10.199.8.1/24: 10.199.8.1/24 has host bits set" in wrong.stderr
+    assert "no matching subnet for gateway 10.0.0.1" in odd.stderr
+    engine("network", "rm", "any", "fixed", "whole")
 
 
 def test_volumes_are_listed_and_stay_until_they_are_removed(engine: Engine) -> None:

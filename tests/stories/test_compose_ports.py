@@ -154,6 +154,30 @@ def test_a_killed_supervisor_leaves_no_translation_behind(person: Person) -> Non
     watch.check()
 
 
+def test_a_subnet_that_cannot_be_is_shown_where_it_stands(person: Person) -> None:
+    text = (
+        "services: {a: {image: busybox}}\n"
+        "networks:\n  default:\n    ipam:\n      config: [{subnet: 10.9.0.1/24}]\n"
+    )
+    with project(person, text) as app:
+        said = app("up", "-d", code=2).error
+
+    assert "invalid subnet 10.9.0.1/24: 10.9.0.1/24 has host bits set" in said
+    assert "compose.yaml:5:" in said
+
+
+def test_down_returns_when_nothing_of_ours_is_on_the_hosts_network(person: Person) -> None:
+    text = "services:\n  a:\n    image: busybox\n    init: true\n    command: sleep 1000\n"
+    with project(person, text) as app:
+        before = on_the_network()
+        app("up", "-d")
+        ours = on_the_network() - before
+        app("down")
+
+        assert ours
+        assert not ours & on_the_network()
+
+
 def test_a_container_reaches_a_service_of_this_host(person: Person) -> None:
     text = (
         "services:\n  a:\n    image: busybox\n    init: true\n    command: sleep 1000\n"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from buildkit_py.core.data import dataclass
-from buildkit_py.core.errors import HostError
+from buildkit_py.core.errors import HostError, InputError
 
 CONTAINERS_PREFIX = 25
 UPLINK_PREFIX = 30
@@ -40,6 +40,12 @@ class NoSubnet(HostError):
             "every private IPv4 network is routed on this host already",
             hint="run with the network of the host: `--network host`",
         )
+
+
+class BadSubnet(InputError):
+    """A subnet, gateway or address that was asked for cannot be."""
+
+    code = "network/bad-subnet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,34 @@ class Subnet:
 
     def container_addresses(self) -> Iterator[str]:
         return (self._at(number) for number in range(2, 127))
+
+
+def parse(text: str) -> IPv4Network:
+    """Read a subnet that somebody asks for. Raises BadSubnet."""
+    try:
+        network = IPv4Network(text)
+    except ValueError as error:
+        raise BadSubnet(f"invalid subnet {text}: {error}") from None
+    if network.prefixlen > 30 or network.prefixlen < 8:
+        raise BadSubnet(f"invalid subnet {text}: between /8 and /30 it can be")
+    return network
+
+
+def check_gateway(network: IPv4Network, gateway: str) -> str:
+    """Return the gateway of a network, its first address for "". Raises BadSubnet."""
+    if not gateway:
+        return str(network.network_address + 1)
+    if not is_in(gateway, network):
+        raise BadSubnet(f"no matching subnet for gateway {gateway}")
+    return gateway
+
+
+def is_in(address: str, network: IPv4Network) -> bool:
+    """Tell whether a text is an address of a network."""
+    try:
+        return IPv4Address(address) in network
+    except ValueError:
+        return False
 
 
 def choose(

@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from types import TracebackType
 
 from buildkit_py.core.data import dataclass, field
@@ -42,12 +42,6 @@ _ICMP = 1
 _SUBNET_BITS = 16  # the largest subnet whose addresses are listed
 _ACCEPT = nfnetlink.verdict(nfnetlink.NF_ACCEPT)
 _DROP = nfnetlink.verdict(nfnetlink.NF_DROP)
-
-
-class BadSubnet(InputError):
-    """A subnet, gateway or address that was asked for cannot be."""
-
-    code = "network/bad-subnet"
 
 
 class AddressTaken(InputError):
@@ -147,7 +141,7 @@ class Switch:
         assert self._kernel is not None
         self._connect(self._kernel, internal=internal)
         network = self._choose(subnet)
-        chosen = self._gateway(network, gateway)
+        chosen = subnets.check_gateway(network, gateway)
         self._made += 1
         link = f"net{self._made}"
         mtu = self._uplink.mtu if self._uplink else MTU
@@ -176,8 +170,10 @@ class Switch:
         """
         bridge = self._bridges[name]
         if address:
-            if not _is_in(address, bridge.network):
-                raise BadSubnet(f"the address `{address}` is not in {bridge.network} of `{name}`")
+            if not subnets.is_in(address, bridge.network):
+                raise subnets.BadSubnet(
+                    f"the address `{address}` is not in {bridge.network} of `{name}`"
+                )
             if address not in bridge.free:
                 raise AddressTaken(f"the address `{address}` of `{name}` is in use")
             bridge.free.remove(address)
@@ -370,24 +366,12 @@ class Switch:
                     kernel.routes(), {link.index: link for link in kernel.links()}
                 )
             return subnets.choose(foreign, [*ours, *mine, *self._avoid]).network
-        try:
-            network = IPv4Network(wanted)
-        except ValueError as error:
-            raise BadSubnet(f"invalid subnet {wanted}: {error}") from None
-        if network.prefixlen > 30 or network.prefixlen < 8:
-            raise BadSubnet(f"invalid subnet {wanted}: between /8 and /30 it can be")
+        network = subnets.parse(wanted)
         if any(network.overlaps(each) for each in (*mine, *self._avoid)):
-            raise BadSubnet(
+            raise subnets.BadSubnet(
                 "invalid pool request: Pool overlaps with other one on this address space"
             )
         return network
-
-    def _gateway(self, network: IPv4Network, wanted: str) -> str:
-        if not wanted:
-            return str(network.network_address + 1)
-        if not _is_in(wanted, network):
-            raise BadSubnet(f"no matching subnet for gateway {wanted}")
-        return wanted
 
     def _write_table(self) -> None:
         """Replace the table by one for the networks of now, in one transaction."""
@@ -457,10 +441,3 @@ class Switch:
             ping = [nfnetlink.meta(nfnetlink.NFT_META_L4PROTO), nfnetlink.compare(bytes([_ICMP]))]
             rules.append([*arriving, *own, *ping, _ACCEPT])
         return rules
-
-
-def _is_in(address: str, network: IPv4Network) -> bool:
-    try:
-        return IPv4Address(address) in network
-    except ValueError:
-        return False
