@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from buildkit_py.core.errors import BuildkitError, HostError, InputError
 from buildkit_py.runtime import reap
 from buildkit_py.runtime.kernel import processes
+from buildkit_py.runtime.kernel.command_line import Memory
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP
 from buildkit_py.runtime.setup import Workspace
 
@@ -48,11 +49,13 @@ def run_child(
     stdio: tuple[int, int, int],
     join: tuple[int, ...],
     network: Network,
+    memory: Memory,
 ) -> None:
     """Be the container's first process; ends in execve or exit, never returns.
 
     send: writes a message, with a descriptor or -1, to the channel
     join: descriptors of cgroup.procs files to enter before the cgroup namespace is made
+    memory: of the process that this one is a fork of
     """
     operation = "start"
     try:
@@ -92,7 +95,10 @@ def run_child(
         processes.close_on_exec_from(3)
         processes.reset_signals()
         if plan.init:
-            reap.be_first_process(lambda: execute(plan.args, plan.env, send))
+            reap.be_first_process(
+                lambda: execute(plan.args, plan.env, send),
+                memory=memory, args=plan.args, env=plan.env,
+            )  # fmt: skip
         code = execute(plan.args, plan.env, send)
     except BaseException as error:
         complain_of(send, operation, error)

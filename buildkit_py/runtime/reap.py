@@ -6,6 +6,7 @@ anywhere else and unlike process 1, for which the kernel ignores them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -13,6 +14,10 @@ from collections.abc import Callable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+from buildkit_py.runtime.kernel import command_line
+from buildkit_py.runtime.kernel.command_line import Memory
+from buildkit_py.runtime.kernel.syscalls import KernelError
 
 _NOT_HANDED_ON = frozenset(
     {
@@ -32,11 +37,21 @@ _NOT_HANDED_ON = frozenset(
 )
 
 
-def be_first_process(execute: Callable[[], int]) -> NoReturn:
+_SHOWN = "/sbin/docker-init"
+"""What tools that look for the first process of docker's containers know."""
+
+
+def be_first_process(
+    execute: Callable[[], int], *, memory: Memory, args: tuple[str, ...], env: tuple[str, ...]
+) -> NoReturn:
     """Run the program as a child and look after all that it leaves. Never returns.
 
     execute: becomes the program, or returns the exit code of its failure
+    memory: of this process; args, env: of the program, with which this one is shown, too
     """
+    # A kernel without CONFIG_CHECKPOINT_RESTORE cannot, and only our looks suffer.
+    with contextlib.suppress(KernelError):
+        command_line.show(memory, name="docker-init", args=[_SHOWN, "--", *args], env=list(env))
     handled = signal.valid_signals() - _NOT_HANDED_ON | {signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, handled)
     program = os.fork()  # not clone3, which docker's filter forbids

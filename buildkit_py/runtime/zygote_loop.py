@@ -25,6 +25,7 @@ from buildkit_py.runtime import execute, init
 from buildkit_py.runtime.execute import Execution
 from buildkit_py.runtime.host import Host
 from buildkit_py.runtime.kernel import cgroups, processes
+from buildkit_py.runtime.kernel.command_line import Memory
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET, CLONE_PARENT
 from buildkit_py.runtime.network import interface
 from buildkit_py.runtime.plan import Plan
@@ -83,6 +84,7 @@ class _Loop:
     def __init__(self, control: socket.socket, host: Host) -> None:
         self.control = control
         self.owner = cgroups.Owner(host.cgroups)
+        self.memory = Memory.of_this_process()
         self.children: dict[int, _Child] = {}
         self.channels: dict[int, _Child] = {}
         self.epoll = select.epoll()
@@ -167,6 +169,7 @@ class _Loop:
                 stdio=(fds[0], fds[1], fds[2]),
                 join=tuple(cgroup.join),
                 network=_bring_up,
+                memory=self.memory,
             )
         os.close(theirs)
         child = _Child(pid, pidfd, channel, cgroup)

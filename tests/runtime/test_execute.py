@@ -153,6 +153,24 @@ print(run("cat", "/proc/self/stat", init=True).out.split()[0])
     assert out.rstrip().endswith("\n2")
 
 
+def test_the_first_process_of_init_tells_nothing_of_the_host(anybody: Inside) -> None:
+    out = anybody("""
+script = "cat /proc/1/cmdline /proc/1/comm /proc/1/environ; readlink /proc/1/exe"
+text = run("sh", "-c", script, "é" * 5000, init=True, env=("A=b c",)).out
+words = text.split("\\0")
+print(words[:4], words[4] == script, words[5] == "é" * 5000)
+print(words[6].split("\\n")[0], "A=b c" in words, "HOME=/root" in words)
+program = text.rpartition("\\0")[2]
+print(program in ("/\\n", "/memfd:python (deleted)\\n"), sys.executable in text, "buildkit" in text)
+""")
+
+    assert out.splitlines() == [
+        "['/sbin/docker-init', '--', 'sh', '-c'] True True",
+        "docker-init True True",
+        "True False False",
+    ]
+
+
 def test_the_pipe_ends_when_the_program_runs(anybody: Inside) -> None:
     out = anybody("""
 import select
