@@ -100,7 +100,7 @@ def program() -> str:
     if not _program:
         here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         folders = ("core", "oci", "dockerfile", "dockerfile/shell", "dockerfile/lint",
-                   "dockerfile/lint/rules")  # fmt: skip
+                   "dockerfile/lint/rules", "dockerfile/lint/rules/optional")  # fmt: skip
         states = []
         for each in folders:
             with os.scandir(os.path.join(here, each)) as entries:

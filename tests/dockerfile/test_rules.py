@@ -11,7 +11,7 @@ import pytest
 from buildkit_py.core.source import Source
 from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.dockerfile.lint.facts import File
-from buildkit_py.dockerfile.lint.registry import all_rules, names
+from buildkit_py.dockerfile.lint.registry import OPTIONAL, all_rules, names
 from buildkit_py.dockerfile.lint.rule import Rule
 from buildkit_py.dockerfile.parse import parse
 from buildkit_py.oci.image import ImageConfig
@@ -77,7 +77,7 @@ def test_a_rule_has_a_page_with_both_kinds_of_examples(rule: Rule) -> None:
 def test_a_file_is_named_as_its_rule() -> None:
     codes = {rule.code.lower() for rule in all_rules()}
 
-    assert {name.replace("_", "") for name in names()} == codes
+    assert {name.replace("_", "") for name in (*names(), *names(OPTIONAL))} == codes
 
 
 def test_all_checks_of_buildkit_are_there() -> None:

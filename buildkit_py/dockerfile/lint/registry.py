@@ -1,4 +1,4 @@
-"""All rules: every module of `rules/` is one. No list of them is kept by hand."""
+"""All rules: every module of `rules/` and `rules/optional/` is one. No list is kept by hand."""
 
 from __future__ import annotations
 
@@ -10,37 +10,47 @@ from types import ModuleType
 from buildkit_py.dockerfile.lint import rules as folder
 from buildkit_py.dockerfile.lint.rule import Rule
 
+OPTIONAL = "optional"
+
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
     """Import all rules, once, and return them in the order of their files' names.
 
-    Cost: about 10 ms, for 45 rules.
+    Cost: about 0.1 ms a rule.
     """
-    return tuple(_rule(name) for name in names())
+    optional = [(name, _rule(f"{OPTIONAL}.{name}", default=False)) for name in names(OPTIONAL)]
+    default = zip(names(), default_rules(), strict=True)
+    return tuple(rule for _, rule in sorted((*default, *optional), key=lambda pair: pair[0]))
 
 
-def names() -> list[str]:
-    """Return the names of the modules of rules."""
+@cache
+def default_rules() -> tuple[Rule, ...]:
+    """Import the rules that run by default: a first lint pays for no others."""
+    return tuple(_rule(name, default=True) for name in names())
+
+
+def names(below: str = "") -> list[str]:
+    """Return the names of the modules of rules, of one folder."""
     return sorted(
         {
             name.partition(".")[0]
             for place in folder.__path__
-            for name in os.listdir(place)
+            for name in os.listdir(os.path.join(place, below))
             if name.endswith((".py", ".pyc")) and not name.startswith("_")
         }
     )
 
 
-def _rule(name: str) -> Rule:
+def _rule(name: str, *, default: bool) -> Rule:
     module: ModuleType = import_module(f"{folder.__name__}.{name}")
     severity = module.severity
     return Rule(
-        code=getattr(module, "name", name.upper()),
+        code=getattr(module, "name", name.rpartition(".")[2].upper()),
         alias=getattr(module, "alias", None),
         severity=severity,
         alias_severity=getattr(module, "alias_severity", severity),
-        default=getattr(module, "default", True),
+        default=default,
         experimental=getattr(module, "experimental", False),
         page=(module.__doc__ or "").strip(),
         check=module.check,

@@ -1,6 +1,7 @@
 """What a rule is: a module of `rules/`, and what it reports.
 
-A module `rules/dl3007.py` is the rule DL3007. It has
+A module `rules/dl3007.py` is the rule DL3007. Those in `rules/optional/` run only on demand, and in
+the presets of the tool they come from. It has
 
     a docstring    its page: a heading, why it matters, `Bad:` and `Good:` examples (its tests)
     severity       how grave its findings are
@@ -11,8 +12,7 @@ and may have
     name           the code, where it is no hadolint code: `StageNameCasing`
     alias          hadolint's code for the same complaint
     alias_severity how grave hadolint finds it, where that differs
-    default        False: only on demand, and in the presets of the tool it comes from
-    experimental   True: not even there (BuildKit's word)
+    experimental   True: not even in the presets of its tool (BuildKit's word)
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from buildkit_py.core.errors import InputError
 from buildkit_py.core.patterns import later
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.core.tuples import NamedTuple
-from buildkit_py.dockerfile.lint.registry import all_rules
+from buildkit_py.dockerfile.lint.registry import all_rules, default_rules
 from buildkit_py.dockerfile.lint.rule import Rule, Severity
 
 PRESETS = ("default", "hadolint", "buildkit", "strict")
@@ -111,7 +111,7 @@ def is_known(code: str) -> bool:
 def _of_preset(preset: str) -> Iterable[Rule]:
     match preset:
         case "default":
-            return (rule for rule in all_rules() if rule.default and not rule.experimental)
+            return (rule for rule in default_rules() if not rule.experimental)
         case "hadolint":
             return (rule for rule in all_rules() if (rule.alias or rule.code).startswith("DL"))
         case "buildkit":

@@ -1,15 +1,15 @@
-"""Pin the versions of packages that yum installs.
+"""Pin the versions of packages that dnf installs.
 
 Off by default, as all rules about pinning. Unlike hadolint, values of options are not taken for
 packages, and neither are variables.
 
 Bad:
     FROM fedora:40
-    RUN yum install -y curl
+    RUN dnf install -y curl
 
 Good:
     FROM fedora:40
-    RUN yum install -y curl-8.6.0-8.fc40 ./x.rpm $packages
+    RUN dnf install -y curl-8.6.0-8.fc40 ./x.rpm $packages
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ from buildkit_py.dockerfile.lint.packages import (
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
-default = False
 
 
 def check(file: File) -> Iterator[Finding]:
     found = (
         (run, program, [word for word in words if word.literal and not is_rpm_pinned(word.value)])
-        for run, program, words in installs(file, ("yum",), ("install",), YUM_VALUED)
+        for run, program, words in installs(file, ("dnf", "microdnf"), ("install",), YUM_VALUED)
         if not program.call.has("module", "group")
     )
     for _, program, words in first_by_run(found):

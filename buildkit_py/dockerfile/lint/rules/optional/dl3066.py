@@ -23,7 +23,6 @@ from buildkit_py.dockerfile.lint.facts import File, without_braces
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
-default = False
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -29,7 +29,6 @@ from buildkit_py.dockerfile.shell.calls import operands
 from buildkit_py.dockerfile.shell.script import ShellWord
 
 severity = Severity.WARNING
-default = False
 
 _COMPARISONS = ("==", ">=", "<=", ">", "<", "!=", "~=", "===")
 _SCHEMES = ("git+", "hg+", "svn+", "bzr+")

@@ -23,7 +23,6 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 from buildkit_py.dockerfile.shell.script import ShellWord
 
 severity = Severity.WARNING
-default = False
 
 
 def check(file: File) -> Iterator[Finding]:

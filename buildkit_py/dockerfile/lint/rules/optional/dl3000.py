@@ -25,7 +25,6 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.ERROR
-default = False
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -26,7 +26,6 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
-default = False
 
 MOST_COMMANDS = 1
 """Longer scripts are not worth joining; hadolint has the same bound."""

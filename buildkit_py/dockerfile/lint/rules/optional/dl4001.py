@@ -23,7 +23,6 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
-default = False
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -21,7 +21,6 @@ from buildkit_py.dockerfile.lint.facts import File, first_calls
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
-default = False
 
 
 def check(file: File) -> Iterator[Finding]:
