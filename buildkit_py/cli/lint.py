@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 
     from buildkit_py.cli.lint_config import Config
     from buildkit_py.cli.reader import Value
-    from buildkit_py.dockerfile.lint.report import Checked
+    from buildkit_py.dockerfile.lint.report import Checked, Folders
     from buildkit_py.dockerfile.lint.run import Find
 
-FORMATS = ("full", "concise", "json", "github", "sarif", "gitlab")
+FORMATS = ("full", "concise", "json", "github", "sarif", "gitlab", "checkstyle", "codacy",
+           "codeclimate", "gnu", "junit", "sonarqube")  # fmt: skip
 FAIL_ON = ("error", "warning", "info", "style", "never")
 
 LINT = Command(
@@ -39,8 +40,8 @@ LINT = Command(
         Option("--explain", "text", "Print the page of a rule", metavar="RULE"),
         Option("--fail-on", "text", "error, warning (default), info, style or never",
                metavar="LEVEL"),
-        Option("-f --format", "text", "full, concise, json, github, sarif or gitlab",
-               metavar="FORMAT"),
+        Option("-f --format", "text", "full, concise, json, github, sarif, gitlab, checkstyle,"
+               " codacy, codeclimate, gnu, junit or sonarqube", metavar="FORMAT"),
         Option("--ignore", "list", "Leave rules out", metavar="RULE,..."),
         Option("--isolated", "flag", "Read no configuration"),
         Option("--list-rules", "flag", "Print all rules"),
@@ -100,13 +101,14 @@ def _run(argv: Sequence[str]) -> int:
 
         print(explain(str(values["explain"])), end="")
         return 0
-    form = _choice("--format", values["format"] or _default_format(), FORMATS)
+    if values["format"] is not None:
+        _choice("--format", values["format"], FORMATS)
     if values["fail_on"] is not None:
         _choice("--fail-on", values["fail_on"], FAIL_ON)
-    return _lint(values, paths or ["."], form)
+    return _lint(values, paths or ["."])
 
 
-def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
+def _lint(values: dict[str, Value], paths: Sequence[str]) -> int:
     from buildkit_py.cli.lint_config import Configs
     from buildkit_py.cli.lint_files import discover
 
@@ -122,6 +124,9 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
     for path in paths:
         for name in discover(path, configs, errors):
             config = configs.of(name)
+            if config.verbose:
+                used = configs.path_of(name) or "no configuration file"
+                print(f"{name}: {used}", file=sys.stderr)
             try:
                 file = check_file(name, config, values, find)
             except BadFile as error:
@@ -131,17 +136,46 @@ def _lint(values: dict[str, Value], paths: Sequence[str], form: str) -> int:
             failing += _failing(file, config.fail_on)
     if not checked:
         configs.check()
-    from buildkit_py.cli.paint import painter
-    from buildkit_py.dockerfile.lint.formats import show
+    here = configs.of("-")
+    if here.no_color:
+        from buildkit_py.cli.paint import choose
 
-    text = show(checked, form, paint=painter(sys.stdout))
-    sys.stdout.write(text)
-    sys.stdout.flush()
+        choose("never")
+    _print(checked, [str(values["format"])] if values["format"] else here.formats)
     for each in errors:
         report(each)
     if not values["quiet"]:
         print(_summary(checked), file=sys.stderr)
     return 2 if errors else int(failing > 0)
+
+
+def _print(checked: Sequence[Checked], forms: Sequence[str]) -> None:
+    """Print the reports in each of the formats, or in what suits standard output."""
+    from buildkit_py.cli.paint import painter
+    from buildkit_py.dockerfile.lint.formats import show
+
+    folders = _folders()
+    for form in forms or [_default_format()]:
+        sys.stdout.write(show(checked, form, paint=painter(sys.stdout), folders=folders))
+    sys.stdout.flush()
+
+
+def _folders() -> Folders:
+    """Return the working directory and the repository's: what services want paths relative to."""
+    from buildkit_py.dockerfile.lint.report import Folders
+
+    here = os.getcwd()
+    for name in ("GITHUB_WORKSPACE", "CI_PROJECT_DIR"):
+        root = os.path.normpath(os.environ.get(name) or ".")
+        if os.path.isabs(root) and f"{here}/".startswith(root.rstrip("/") + "/"):
+            return Folders(here, root)
+    folder = here
+    while not os.path.exists(os.path.join(folder, ".git")):
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return Folders(here, here)
+        folder = parent
+    return Folders(here, folder)
 
 
 def check_file(

@@ -2,7 +2,7 @@
 
     pybuild.toml           [lint]
     pyproject.toml         [tool.pybuild.lint]
-    .hadolint.yaml, .yml   hadolint's, when there is none of the others
+    .hadolint.yaml, .yml   hadolint's, when there is none of the others (lint_hadolint.py)
 
     preset = "default"          default, hadolint, buildkit, strict
     select = ["DL3008"]         only these, or besides the preset
@@ -10,9 +10,13 @@
     fail-on = "warning"         error, warning, info, style, never
     exclude = ["vendor/*"]      paths, from the configuration's directory
     severity = { DL3008 = "info" }
+    trusted-registries = ["docker.io"]
+    label-schema = { "org.opencontainers.image.version" = "semver" }
+    strict-labels = true
+    disable-ignore-pragma = true
 
-hadolint's configuration brings hadolint's preset and threshold along. An unknown key is an error:
-a rule that is misspelt would guard nothing.
+hadolint's configuration, file and variables, brings hadolint's preset and threshold along. An
+unknown key is an error: a rule that is misspelt would guard nothing.
 """
 
 from __future__ import annotations
@@ -24,27 +28,32 @@ from buildkit_py.core.errors import InputError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
+    from buildkit_py.cli.lint_hadolint import Hadolint
     from buildkit_py.cli.reader import Value
     from buildkit_py.dockerfile.lint.select import Selection
+    from buildkit_py.dockerfile.lint.settings import Settings
 
 OWN = ("pybuild.toml", "pyproject.toml")
 HADOLINT = (".hadolint.yaml", ".hadolint.yml")
-KEYS = ("preset", "select", "ignore", "fail-on", "exclude", "severity")
-LEVELS = ("error", "warning", "info", "style")
+USERS = ("hadolint.yaml", "hadolint.yml")
 
 
-class BadConfig(InputError):
-    """A configuration has a key or a value that means nothing."""
+class CannotRead(InputError):
+    """A configuration that was asked for cannot be read."""
 
     code = "lint/bad-config"
 
 
 class Config:
-    """What runs for some files. key: all of it as text, for the cache."""
+    """What runs for some files.
 
-    __slots__ = ("_selection", "fail_on", "ignore", "key", "only", "preset", "severity")
+    key: all that decides about findings, as text, for the cache
+    formats: those asked for, where the command line asks for none
+    """
+
+    __slots__ = ("_selection", "fail_on", "formats", "ignore", "key", "no_color", "only", "preset",
+                 "settings", "severity", "verbose")  # fmt: skip
 
     def __init__(
         self,
@@ -53,13 +62,22 @@ class Config:
         ignore: tuple[str, ...] = (),
         severity: tuple[tuple[str, str], ...] = (),
         fail_on: str = "warning",
+        settings: Settings | None = None,
+        *,
+        formats: tuple[str, ...] = (),
+        no_color: bool = False,
+        verbose: bool = False,
     ) -> None:
         self.preset = preset
         self.only = only
         self.ignore = ignore
         self.severity = severity
         self.fail_on = fail_on
-        self.key = repr((preset, only, ignore, severity))
+        self.settings = settings
+        self.formats = formats
+        self.no_color = no_color
+        self.verbose = verbose
+        self.key = repr((preset, only, ignore, severity, settings))
         self._selection: Selection | None = None
 
     def selection(self) -> Selection:
@@ -67,25 +85,35 @@ class Config:
         if self._selection is None:
             from buildkit_py.dockerfile.lint.rule import Severity
             from buildkit_py.dockerfile.lint.select import select
+            from buildkit_py.dockerfile.lint.settings import NOTHING
 
             self._selection = select(
                 self.preset,
                 only=self.only,
                 ignore=self.ignore,
                 severities={code: Severity[level.upper()] for code, level in self.severity},
+                settings=self.settings or NOTHING,
             )
         return self._selection
 
 
 class Found:
-    """A configuration file as it was read."""
+    """A configuration file as it was read. hadolint: what it says, if it is hadolint's."""
 
-    __slots__ = ("config", "exclude", "folder")
+    __slots__ = ("config", "exclude", "folder", "hadolint", "path")
 
-    def __init__(self, folder: str, config: Config, exclude: tuple[str, ...]) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        path: str,
+        config: Config,
+        exclude: tuple[str, ...] = (),
+        hadolint: Hadolint | None = None,
+    ) -> None:
+        self.path = path
+        self.folder = os.path.dirname(os.path.abspath(path))
         self.config = config
         self.exclude = exclude
+        self.hadolint = hadolint
 
 
 class Configs:
@@ -102,6 +130,11 @@ class Configs:
         if values["config"] is not None:
             path = str(values["config"])
             self.given = _read(path, must=True)
+        self.environment: Hadolint | None = None
+        if not self.isolated and any(name.startswith("HADOLINT_") for name in os.environ):
+            from buildkit_py.cli.lint_hadolint import from_environment
+
+            self.environment = from_environment(os.environ)
         self._by_folder: dict[str, Found | None] = {}
         self._merged: dict[int, Config] = {}
 
@@ -115,7 +148,7 @@ class Configs:
         found = self._found(os.path.dirname(os.path.abspath(path)) if path != "-" else os.getcwd())
         number = id(found)
         if number not in self._merged:
-            base = found.config if found else Config()
+            base = self._base(found)
             chosen = self.preset is not None or bool(self.only)
             self._merged[number] = Config(
                 self.preset if chosen else base.preset,
@@ -123,8 +156,26 @@ class Configs:
                 (*base.ignore, *self.ignore),
                 base.severity,
                 self.fail_on or base.fail_on,
+                base.settings,
+                formats=base.formats,
+                no_color=base.no_color,
+                verbose=base.verbose,
             )
         return self._merged[number]
+
+    def path_of(self, path: str) -> str | None:
+        """Return the configuration file that counts for a file."""
+        found = self._found(os.path.dirname(os.path.abspath(path)) if path != "-" else os.getcwd())
+        return found.path if found else None
+
+    def _base(self, found: Found | None) -> Config:
+        """Return what a configuration file says, together with hadolint's variables."""
+        if self.environment is None or (found is not None and found.hadolint is None):
+            return found.config if found else Config()
+        both = self.environment
+        if found is not None and found.hadolint is not None:
+            both = found.hadolint.over(both)
+        return _of_hadolint(both)
 
     def excludes(self, path: str) -> bool:
         """Tell whether a path met in a directory is passed over."""
@@ -141,8 +192,8 @@ class Configs:
         if folder not in self._by_folder:
             found = _in_folder(folder)
             parent = os.path.dirname(folder)
-            if found is None and parent != folder:
-                found = self._found(parent)
+            if found is None:
+                found = self._found(parent) if parent != folder else _of_user()
             self._by_folder[folder] = found
         return self._by_folder[folder]
 
@@ -173,115 +224,85 @@ def _in_folder(folder: str) -> Found | None:
     return None
 
 
+def _of_user() -> Found | None:
+    """Return what hadolint reads where a project has no configuration."""
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        return None
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    places = [
+        os.path.join(base if os.path.isabs(base) else os.path.join(home, ".config"), name)
+        for name in USERS
+    ]
+    places += [
+        os.path.join(home, ".hadolint", name) for name in (*USERS, "config.yaml", "config.yml")
+    ]
+    places += [os.path.join(home, name) for name in HADOLINT]
+    for path in places:
+        if os.path.isfile(path):
+            return _read(path, must=False)
+    return None
+
+
 def _read(path: str, *, must: bool) -> Found | None:
     """Read a configuration file; None when it has no table of ours and need not have one."""
     try:
         with open(path, "rb") as file:
             data = file.read()
     except OSError as error:
-        raise BadConfig(f"cannot read `{path}`: {(error.strerror or '').lower()}") from None
-    folder = os.path.dirname(os.path.abspath(path))
+        raise CannotRead(f"cannot read `{path}`: {(error.strerror or '').lower()}") from None
+    path = _shown(path)
     if path.endswith((".yaml", ".yml")):
-        return Found(folder, _hadolint(path, data), ())
+        from buildkit_py.cli.lint_hadolint import from_file
+
+        hadolint = from_file(path, data)
+        return Found(path, _of_hadolint(hadolint), hadolint=hadolint)
     if not must and b"lint" not in data:
         return None
-    import tomllib
+    return _own(path, data, must)
 
-    try:
-        table: Any = tomllib.loads(data.decode())
-    except ValueError as error:
-        raise BadConfig(f"`{path}` is no TOML: {error}") from None
-    if os.path.basename(path) == "pyproject.toml":
-        table = table.get("tool", {}).get("pybuild", {})
-    if "lint" not in table:
-        if must:
-            raise BadConfig(f"`{path}` has no table `lint`")
+
+def _shown(path: str) -> str:
+    """Return a path as people know it: relative, where it is below the working directory."""
+    here = os.path.join(os.getcwd(), "")
+    return path.removeprefix(here)
+
+
+def _own(path: str, data: bytes, must: bool) -> Found | None:
+    from buildkit_py.cli.lint_toml import LEVELS, PRESETS, table_of
+    from buildkit_py.dockerfile.lint.settings import Settings
+
+    own = table_of(path, data, must=must)
+    if own is None:
         return None
-    return _own(path, folder, table["lint"])
-
-
-def _own(path: str, folder: str, table: Any) -> Found:
-    if not isinstance(table, dict):
-        raise BadConfig(f"`lint` in `{path}` is no table")
-    for key in table:
-        if key not in KEYS:
-            from buildkit_py.core.text import did_you_mean
-
-            raise BadConfig(f"unknown key `{key}` in `{path}`", hint=did_you_mean(key, KEYS))
-    severity = table.get("severity", {})
-    if not isinstance(severity, dict):
-        raise BadConfig(f"`severity` in `{path}` is no table")
-    preset = table.get("preset")
-    if preset is not None and not isinstance(preset, str):
-        raise BadConfig(f"`preset` in `{path}` is no text")
     config = Config(
-        preset,
-        _list(path, table, "select"),
-        _list(path, table, "ignore"),
-        tuple((code, _one(path, f"severity.{code}", level)) for code, level in severity.items()),
-        _one(path, "fail-on", table.get("fail-on", "warning"), never=True),
+        own.choice("preset", PRESETS),
+        own.codes("select"),
+        own.codes("ignore"),
+        own.severities(),
+        own.choice("fail-on", (*LEVELS, "never")) or "warning",
+        Settings(
+            own.texts("trusted-registries"),
+            own.labels(),
+            own.flag("strict-labels"),
+            not own.flag("disable-ignore-pragma"),
+        ),
     )
-    config.selection()
-    return Found(folder, config, _list(path, table, "exclude"))
+    return Found(path, config, own.texts("exclude"))
 
 
-def _list(path: str, table: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    value = table.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise BadConfig(f"`{key}` in `{path}` is no list of texts")
-    return tuple(value)
-
-
-def _one(path: str, key: str, value: object, *, never: bool = False) -> str:
-    known = (*LEVELS, "never") if never else LEVELS
-    if value not in known:
-        raise BadConfig(
-            f"`{key}` in `{path}` cannot be `{value}`", hint=f"one of {', '.join(known)}"
-        )
-    return str(value)
-
-
-def _hadolint(path: str, data: bytes) -> Config:
+def _of_hadolint(said: Hadolint) -> Config:
     """Return what hadolint's configuration asks for."""
-    from importlib import import_module
+    from buildkit_py.dockerfile.lint.settings import Settings
 
-    try:
-        yaml: Any = import_module("yaml")
-    except ImportError:
-        raise BadConfig(
-            f"`{path}` can only be read with PyYAML",
-            hint="install it, write `pybuild.toml`, or use `--isolated`",
-        ) from None
-    try:
-        table: Any = yaml.safe_load(data) or {}
-    except yaml.YAMLError as error:
-        raise BadConfig(f"`{path}` is no YAML: {error}") from None
-    if not isinstance(table, dict):
-        raise BadConfig(f"`{path}` is no mapping")
-    known = ("ignored", "override", "failure-threshold", "no-fail", "format", "no-color")
-    for key in table:
-        if key not in known:
-            raise BadConfig(
-                f"`{key}` in `{path}` is not supported yet",
-                hint=f"supported are {', '.join(known)}; or use `--isolated`",
-            )
-    override = table.get("override") or {}
-    if not isinstance(override, dict):
-        raise BadConfig(f"`override` in `{path}` is no mapping")
-    severity = tuple(
-        (code, _one(path, "override", level))
-        for level in override
-        for code in _list(path, override, level)
-    )
-    threshold = table.get("failure-threshold", "info")
-    if table.get("no-fail"):
-        threshold = "never"
-    if threshold in ("none", "ignore"):
-        threshold = "never"
     return Config(
         "hadolint",
         (),
-        _list(path, table, "ignored"),
-        severity,
-        _one(path, "failure-threshold", threshold, never=True),
+        said.ignored,
+        said.override,
+        "never" if said.no_fail else said.threshold or "info",
+        Settings(said.trusted, said.labels, bool(said.strict_labels), not said.no_comments),
+        formats=said.formats,
+        no_color=bool(said.no_color),
+        verbose=bool(said.verbose),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.linting import lint as lint
 from tests.rootless import TREE, RootlessUser
 
 MODULE = ("-m", "buildkit_py.cli.pyengine")

@@ -8,56 +8,19 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from buildkit_py.cli import lint_bases, lint_cache
 from buildkit_py.cli.lint_files import is_dockerfile
-from buildkit_py.cli.pybuild import main
 from buildkit_py.dockerfile import tables
 from buildkit_py.engine.images import import_image
 from buildkit_py.oci.platform import parse_platform
 from buildkit_py.store.store import Store
+from tests.cli.linting import BAD, GOOD, Done, Lint
 
 TREE = Path(__file__).resolve().parents[2]
-BAD = "FROM debian\n"
-GOOD = "FROM debian:12\n"
-
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Lint = Callable[..., Done]
-
-
-@pytest.fixture
-def lint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Lint:
-    """Run `pybuild lint` in an empty directory, with a cache of its own."""
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
-
-    def run(*arguments: str, files: dict[str, str] | None = None, stdin: str | None = None) -> Done:
-        for name, text in (files or {}).items():
-            path = work / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-        code = main(["lint", *arguments])
-        return Done(code, *capsys.readouterr())
-
-    return run
 
 
 def test_a_clean_file_is_0(lint: Lint) -> None:
@@ -208,59 +171,6 @@ def test_a_directory_that_cannot_be_read_is_2_and_hides_no_other(
     assert done.code == 2
     assert done.out.startswith("z/Dockerfile:1:6")
     assert "cannot read `secret`: permission denied" in done.err
-
-
-def test_a_project_has_its_configuration(lint: Lint) -> None:
-    files = {
-        "pybuild.toml": '[lint]\nignore = ["DL3006"]\nfail-on = "style"\nexclude = ["old/*"]\n'
-        'severity = { DL3007 = "style" }\n',
-        "a/Dockerfile": "FROM debian\nFROM debian:latest\n",
-        "old/Dockerfile": BAD,
-        "b/pyproject.toml": '[tool.pybuild.lint]\nselect = ["DL3003"]\n',
-        "b/Dockerfile": "FROM debian\nRUN cd /x\n",
-        "c/pyproject.toml": '[project]\nname = "lint"\n',
-        "c/Dockerfile": BAD,
-    }
-
-    done = lint(files=files)
-
-    assert done.code == 1
-    assert done.out == (
-        "a/Dockerfile:2:6: style[DL3007]: `latest` moves; pin a release tag or a digest\n"
-        "b/Dockerfile:2:5: warning[DL3003]: use `WORKDIR` to change the directory\n"
-    )
-    assert lint("--isolated", files=files).out.count("DL3006") == 4
-    assert lint("--config", "b/pyproject.toml", "a").code == 0
-
-
-def test_hadolints_configuration_is_read(lint: Lint) -> None:
-    pytest.importorskip("yaml")
-    files = {
-        ".hadolint.yaml": "ignored: [DL3006]\noverride:\n  info: [DL4000]\n",
-        "Dockerfile": "FROM debian\nMAINTAINER a\n",
-    }
-
-    done = lint(files=files)
-
-    assert (done.code, done.out.split(" `")[0]) == (1, "Dockerfile:2:1: info[DL4000]:")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[lint]\nignored = []\n", "unknown key `ignored` in `./pybuild.toml`"),
-        ("[lint]\nselect = 'DL3006'\n", "`select` in `./pybuild.toml` is no list of texts"),
-        ("[lint]\nfail-on = 'bad'\n", "`fail-on` in `./pybuild.toml` cannot be `bad`"),
-        ("[lint]\nselect = ['DL30O6']\n", "unknown rule `DL30O6`"),
-        ("[lint]\nseverity = {DL3006='x'}\n", "`severity.DL3006` in `./pybuild.toml`"),
-        ("[lint", "`./pybuild.toml` is no TOML"),
-    ],
-)
-def test_a_wrong_configuration_is_2_and_named(lint: Lint, text: str, message: str) -> None:
-    done = lint(files={"pybuild.toml": text, "Dockerfile": BAD})
-
-    assert (done.code, done.out) == (2, "")
-    assert message in done.err.replace(f"`{os.getcwd()}/", "`./")
 
 
 def test_github_is_spoken_where_github_listens(lint: Lint, monkeypatch: pytest.MonkeyPatch) -> None:

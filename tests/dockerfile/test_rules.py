@@ -13,6 +13,7 @@ from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.registry import OPTIONAL, all_rules, names
 from buildkit_py.dockerfile.lint.rule import Rule
+from buildkit_py.dockerfile.lint.settings import NOTHING, Settings
 from buildkit_py.dockerfile.parse import parse
 from buildkit_py.oci.image import ImageConfig
 from buildkit_py.oci.platform import parse_platform
@@ -41,6 +42,18 @@ def examples() -> Iterator[Example]:
             yield Example(rule, is_bad, given, "\n".join(lines).strip("\n") + "\n")
 
 
+def settings_of(given: str) -> Settings:
+    """Read `with trusted-registries: a, b` or `with [strict-labels, ]label-schema: name: kind`."""
+    strict = given.startswith("with strict-labels, ")
+    key, _, value = given.removeprefix("with strict-labels, ").removeprefix("with ").partition(": ")
+    if key == "trusted-registries":
+        return Settings(trusted_registries=tuple(value.split(", ")))
+    if key == "label-schema":
+        name, _, kind = value.partition(": ")
+        return Settings(label_schema=((name, kind),), strict_labels=strict)
+    return NOTHING
+
+
 def file_of(example: Example) -> File:
     dockerfile = parse(Source("Dockerfile", example.text))
     if example.given.startswith("with .dockerignore: "):
@@ -49,7 +62,7 @@ def file_of(example: Example) -> File:
     if " is " in example.given:
         name, _, platform = example.given.partition(" is ")
         return File(dockerfile, bases={name: ImageConfig(parse_platform(platform))})
-    return File(dockerfile)
+    return File(dockerfile, settings=settings_of(example.given))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildkit_py.cli.lint import FAIL_ON, FORMATS
-from buildkit_py.cli.lint_config import KEYS
+from buildkit_py.cli.lint_toml import KEYS
 from buildkit_py.dockerfile.lint.formats import FORMATS as SHOWN
 from buildkit_py.dockerfile.lint.pages import markdown
 from buildkit_py.dockerfile.lint.registry import all_rules

@@ -14,6 +14,7 @@ from buildkit_py.core.tuples import NamedTuple
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.errors import DockerfileError
 from buildkit_py.dockerfile.ignore import Patterns
+from buildkit_py.dockerfile.lint.settings import NOTHING, Settings
 from buildkit_py.dockerfile.lint.variables import Variables, follow
 from buildkit_py.dockerfile.shell.calls import Call, calls, words_call
 from buildkit_py.dockerfile.shell.scan import scan
@@ -186,18 +187,23 @@ class Run:
         )
 
     @cached_property
-    def mounts(self) -> list[Mapping[str, str]]:
-        """The fields of each `--mount`, by their long names."""
+    def mount_flags(self) -> list[tuple[ast.Flag, Mapping[str, str]]]:
+        """Each `--mount` and its fields, by their long names."""
         from buildkit_py.dockerfile.mounts import fields
 
-        found: list[Mapping[str, str]] = []
+        found: list[tuple[ast.Flag, Mapping[str, str]]] = []
         for flag in self.run.flags:
             if flag.name == "mount":
                 try:
-                    found.append({name: value or "" for name, value in fields(flag)})
+                    found.append((flag, {name: value or "" for name, value in fields(flag)}))
                 except DockerfileError:
                     continue
         return found
+
+    @property
+    def mounts(self) -> list[Mapping[str, str]]:
+        """The fields of each `--mount`, by their long names."""
+        return [fields for _, fields in self.mount_flags]
 
     def is_cached(self, *places: str) -> bool:
         """Tell whether a cache or tmpfs mount covers, or lies in, one of these directories."""
@@ -259,6 +265,7 @@ class File:
     empty_bases: take an unknown base image as one with an empty config, as BuildKit's checks do
         when they cannot pull; else what an image may bring is given the benefit of the doubt
     bases: the configs of base images that are known, by the name FROM gives
+    settings: what the project decides
     platform: what is built for
     """
 
@@ -270,6 +277,7 @@ class File:
         empty_bases: bool = False,
         bases: Mapping[str, ImageConfig] | None = None,
         platform: Platform | None = None,
+        settings: Settings = NOTHING,
     ) -> None:
         self.dockerfile = dockerfile
         self.source = dockerfile.source
@@ -278,6 +286,7 @@ class File:
         self.ignore = ignore
         self.empty_bases = empty_bases
         self.bases = bases or {}
+        self.settings = settings
         self.platform = platform or Platform("linux", "amd64")
 
     @cached_property

@@ -13,10 +13,20 @@ def listing() -> str:
     lines = []
     for rule in all_rules():
         notes = [rule.alias] if rule.alias else []
-        notes += ["off by default"] if not rule.default or rule.experimental else []
+        notes += [f"with {_key(rule.setting)}"] if rule.setting else []
+        notes += ["off by default"] if _is_off(rule) else []
         note = f" ({', '.join(notes)})" if notes else ""
         lines.append(f"{rule.code:<32} {rule.severity.word:<8} {rule.heading}{note}\n")
     return "".join(lines)
+
+
+def _is_off(rule: Rule) -> bool:
+    return rule.experimental or (not rule.default and rule.setting is None)
+
+
+def _key(setting: str) -> str:
+    """Return the name that a setting has in configurations."""
+    return setting.replace("_", "-")
 
 
 def explain(code: str) -> str:
@@ -33,9 +43,30 @@ def explain(code: str) -> str:
     )
 
 
+OTHERS = {
+    "DL1000": "The file is no Dockerfile",
+    "PB901": "A comment ignores a rule that nobody knows",
+}
+"""Findings that are no rule's."""
+
+
+def heading_of(code: str) -> str:
+    """Return the heading of a code's page."""
+    rule = next((each for each in all_rules() if code in (each.code, each.alias)), None)
+    return rule.heading if rule else OTHERS.get(code, code)
+
+
+def summary(rule: Rule) -> str:
+    """Return a page's heading and first paragraph, as one line."""
+    text = rule.page.partition("\nBad")[0].strip()
+    return " ".join(text.split())
+
+
 def markdown(rule: Rule) -> str:
     """Return a rule's page as a section of Markdown; examples become blocks of code."""
-    on = "on by default" if rule.default and not rule.experimental else "off by default"
+    on = "off by default" if _is_off(rule) else "on by default"
+    if rule.setting is not None:
+        on = f"on where `{_key(rule.setting)}` is set"
     alias = f" · hadolint's `{rule.alias}`" if rule.alias else ""
     heading, _, rest = rule.page.partition("\n")
     lines = [f"### `{rule.code}`", "", f"**{heading}** {rule.severity.word} · {on}{alias}"]

@@ -52,17 +52,17 @@ class Check(NamedTuple):
 
 
 class Suppressions:
-    """Which findings the comments of a file leave out."""
+    """Which findings the comments of a file leave out: none, unless they are `enabled`."""
 
-    def __init__(self, file: ast.Dockerfile) -> None:
+    def __init__(self, file: ast.Dockerfile, *, enabled: bool = True) -> None:
         self.check = read_check(file.directives["check"].text if "check" in file.directives else "")
         self.pragmas: list[Pragma] = []
-        self._everywhere = set(self.check.skip)
+        self._everywhere = set(self.check.skip) if enabled else set()
         self._instructions = file.instructions
         self._starts = [each.span.start for each in file.instructions]
         self._by_instruction: dict[int, set[str]] = {}
         self._by_line: dict[int, set[str]] = {}
-        if file.source.text.count("#"):
+        if enabled and "#" in file.source.text:
             for span, above, line in _comments(file):
                 self._take(span, above, line)
 

@@ -52,6 +52,7 @@ def _rule(name: str, *, default: bool) -> Rule:
         alias_severity=getattr(module, "alias_severity", severity),
         default=default,
         experimental=getattr(module, "experimental", False),
+        setting=getattr(module, "setting", None),
         page=(module.__doc__ or "").strip(),
         check=module.check,
     )

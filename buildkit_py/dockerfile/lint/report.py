@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from posixpath import join, normpath
+
 from buildkit_py.core.data import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from buildkit_py.core.source import Source, Span
 
 LEVELS = ("style", "info", "warning", "error")
@@ -44,6 +48,47 @@ class Checked:
 
     source: Source
     reports: tuple[Report, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """What names of files are relative to, and what those in reports for machines shall be.
+
+    here: the working directory; root: that of the repository; absolute, normal paths
+    """
+
+    here: str = "/"
+    root: str = "/"
+
+    def inside(self, name: str) -> str | None:
+        """Return a file's path from the root; None when it is outside."""
+        path = normpath(join(self.here, name))
+        root = self.root.rstrip("/") + "/"
+        return path[len(root) :] if path.startswith(root) else None
+
+    def path(self, name: str) -> str:
+        """Return a file's path from the root; that of a file outside is absolute."""
+        inside = self.inside(name)
+        return normpath(join(self.here, name)) if inside is None else inside
+
+
+HERE = Folders()
+"""Names stay relative to the working directory."""
+
+
+def fingerprints(reports: Sequence[Report], folders: Folders) -> list[str]:
+    """Return a name for each report that stays while lines above it come and go."""
+    from buildkit_py.core.digest import sha256
+
+    seen: dict[tuple[str, ...], int] = {}
+    names = []
+    for report in reports:
+        line = report.span.source.line(report.span.line).strip()
+        key = (folders.path(report.span.source.name), report.code, report.message, line)
+        seen[key] = seen.get(key, 0) + 1
+        text = "\0".join((*key, str(seen[key])))
+        names.append(sha256(text.encode("utf-8", "surrogateescape")).partition(":")[2])
+    return names
 
 
 def count_from(checked: list[Checked], level: str) -> int:

@@ -13,6 +13,7 @@ and may have
     alias          hadolint's code for the same complaint
     alias_severity how grave hadolint finds it, where that differs
     experimental   True: not even in the presets of its tool (BuildKit's word)
+    setting        a field of Settings: where that decides something, the rule runs by default
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Rule(NamedTuple):
     alias_severity: Severity
     default: bool
     experimental: bool
+    setting: str | None
     page: str
     check: Check
 

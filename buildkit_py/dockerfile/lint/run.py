@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source
@@ -50,23 +50,28 @@ def lint(
         dockerfile = parse(source)
     except InputError as error:
         return [broken(source, error)]
-    file = File(dockerfile, ignore=ignore, empty_bases=selection.empty_bases, platform=platform)
-    if find is not None:
-        names = {image for image in file.variables.images if image}
-        bases = {name: config for name in sorted(names) if (config := find(name)) is not None}
-        file = File(
+
+    def facts(bases: Mapping[str, ImageConfig] | None = None) -> File:
+        return File(
             dockerfile,
             ignore=ignore,
             empty_bases=selection.empty_bases,
-            platform=platform,
             bases=bases,
+            platform=platform,
+            settings=selection.settings,
         )
+
+    file = facts()
+    if find is not None:
+        names = {image for image in file.variables.images if image}
+        bases = {name: config for name in sorted(names) if (config := find(name)) is not None}
+        file = facts(bases)
     return _reports(file, selection)
 
 
 def _reports(file: File, selection: Selection) -> list[Report]:
     dockerfile = file.dockerfile
-    suppressions = Suppressions(dockerfile)
+    suppressions = Suppressions(dockerfile, enabled=selection.settings.comments)
     reports = []
     for active in (*selection.active, *_asked_for(suppressions, selection)):
         is_check = not active.rule.code.startswith("DL")

@@ -19,6 +19,7 @@ from buildkit_py.core.text import did_you_mean
 from buildkit_py.core.tuples import NamedTuple
 from buildkit_py.dockerfile.lint.registry import all_rules, default_rules
 from buildkit_py.dockerfile.lint.rule import Rule, Severity
+from buildkit_py.dockerfile.lint.settings import NOTHING, Settings
 
 PRESETS = ("default", "hadolint", "buildkit", "strict")
 PARSE_ERROR = "DL1000"
@@ -49,6 +50,7 @@ class Selection(NamedTuple):
     preset: str
     active: tuple[Active, ...]
     ignored: frozenset[str]
+    settings: Settings = NOTHING
 
     @property
     def empty_bases(self) -> bool:
@@ -61,19 +63,21 @@ def select(
     only: Iterable[str] = (),
     ignore: Iterable[str] = (),
     severities: Mapping[str, Severity] | None = None,
+    settings: Settings = NOTHING,
 ) -> Selection:
     """Return the rules to run.
 
     preset: None for `default`, or, when `only` names some, for no others than those
     only: codes to run; with a preset, beside those of the preset
     severities: how grave findings are that are not as grave as the rule says, by code
+    settings: what the project decides; rules that it decides something for run, too
 
     Raises UnknownRule.
     """
     only = tuple(only)
     wanted: dict[str, tuple[Rule, str]] = {}
     if preset is not None or not only:
-        for rule in _of_preset(preset or "default"):
+        for rule in _of_preset(preset or "default", settings):
             wanted[rule.code] = (rule, _shown(rule, preset or "default"))
     for text in only:
         found = _matching(text)
@@ -95,7 +99,7 @@ def select(
         severity = changed.get(rule.code, changed.get(rule.alias or "", severity))
         other = rule.alias if shown == rule.code else rule.code
         active.append(Active(rule, shown, other, severity))
-    return Selection(preset or "default", tuple(active), ignored)
+    return Selection(preset or "default", tuple(active), ignored, settings)
 
 
 def is_known(code: str) -> bool:
@@ -108,10 +112,25 @@ def is_known(code: str) -> bool:
     )
 
 
-def _of_preset(preset: str) -> Iterable[Rule]:
+def rule_hint(code: str, *, can_run: bool = False) -> str | None:
+    """Return None for the name of a rule, or of several, else what may have been meant.
+
+    can_run: it is to be run, so that a rule of hadolint that we do not have is none
+    """
+    if _matching(code) or (not can_run and (is_known(code) or code == PARSE_ERROR)):
+        return None
+    return _unknown(code, "").hint
+
+
+def _of_preset(preset: str, settings: Settings) -> Iterable[Rule]:
     match preset:
         case "default":
-            return (rule for rule in default_rules() if not rule.experimental)
+            decided = [
+                rule
+                for rule in (() if settings == NOTHING else all_rules())
+                if rule.setting is not None and getattr(settings, rule.setting)
+            ]
+            return (rule for rule in (*default_rules(), *decided) if not rule.experimental)
         case "hadolint":
             return (rule for rule in all_rules() if (rule.alias or rule.code).startswith("DL"))
         case "buildkit":

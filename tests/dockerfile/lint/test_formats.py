@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from buildkit_py.core.source import Source
 from buildkit_py.dockerfile.lint.formats import FORMATS, show
-from buildkit_py.dockerfile.lint.report import Checked
+from buildkit_py.dockerfile.lint.report import Checked, Folders
 from buildkit_py.dockerfile.lint.run import lint
 from buildkit_py.dockerfile.lint.select import select
 from tests.conftest import Golden
@@ -45,7 +46,61 @@ def test_a_format_is_what_it_was(form: str, golden: Golden) -> None:
 def test_nothing_to_say_is_said_in_every_format(form: str) -> None:
     text = show([Checked(Source("f", "FROM a:1\n"), ())], form)
 
-    assert json.loads(text) is not None if form in ("json", "sarif", "gitlab") else text == ""
+    if form in ("json", "sarif", "gitlab", "sonarqube"):
+        assert json.loads(text) is not None
+    elif form in ("checkstyle", "junit"):
+        assert ElementTree.fromstring(text).findall(".//error") == []
+    else:
+        assert text == ""
+
+
+def named(form: str, name: str) -> str:
+    """Return what a report says of a file, below `/w/repo/sub`."""
+    source = Source(name, "FROM debian\n")
+    file = Checked(source, tuple(lint(source, select())))
+    return show([file], form, folders=Folders("/w/repo/sub", "/w/repo"))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "uri"),
+    [
+        ("Dockerfile", "sub/Dockerfile", "sub/Dockerfile"),
+        ("./a/../Dockerfile", "sub/Dockerfile", "sub/Dockerfile"),
+        ("../Dockerfile", "Dockerfile", "Dockerfile"),
+        ("/w/repo/a b/ü:%", "a b/ü:%", "a%20b/%C3%BC%3A%25"),
+        ("../../x/Dockerfile", "/w/x/Dockerfile", "file:///w/x/Dockerfile"),
+        ("/w/repository/f", "/w/repository/f", "file:///w/repository/f"),
+    ],
+)
+def test_services_are_told_paths_from_the_root_of_the_repository(
+    name: str, path: str, uri: str
+) -> None:
+    place = json.loads(named("sarif", name))["runs"][0]["results"][0]["locations"][0]
+    file = place["physicalLocation"]["artifactLocation"]
+
+    assert file["uri"] == uri
+    assert ("uriBaseId" in file) == (not uri.startswith("file:"))
+    assert json.loads(named("gitlab", name))[0]["location"]["path"] == path
+    assert json.loads(named("codacy", name))["filename"] == path
+    shown = path.replace("%", "%25").replace(":", "%3A")
+    assert named("github", name).startswith(f"::warning file={shown},line=1,")
+
+
+def test_a_fingerprint_does_not_depend_on_how_a_file_was_named() -> None:
+    names = ("Dockerfile", "/w/repo/sub/Dockerfile", "../sub/Dockerfile")
+
+    assert len({json.loads(named("gitlab", name))[0]["fingerprint"] for name in names}) == 1
+
+
+def test_rules_in_sarif_have_all_that_code_scanning_shows() -> None:
+    rules = json.loads(show(checked(), "sarif"))["runs"][0]["tool"]["driver"]["rules"]
+
+    for rule in rules:
+        assert rule["shortDescription"]["text"]
+        assert rule["fullDescription"]["text"]
+        assert rule["help"]["text"]
+        assert rule["defaultConfiguration"]["level"] in ("error", "warning", "note")
+        assert rule["helpUri"].startswith("https://")
 
 
 def test_a_line_end_in_a_name_is_no_second_line() -> None:
