@@ -384,10 +384,15 @@ class TriggerError(DockerfileError):
 
 def raise_all(errors: Sequence[InputError]) -> None:
     """Raise nothing, the one error, or all of them in the order of the file."""
-    if len(errors) == 1:
-        raise errors[0]
     if errors:
-        raise InputErrors(sorted(errors, key=lambda each: each.at.start if each.at else 0))
+        raise together(errors)
+
+
+def together(errors: Sequence[InputError]) -> InputError:
+    """Return the one error, or all of them in the order of the file."""
+    if len(errors) == 1:
+        return errors[0]
+    return InputErrors(sorted(errors, key=lambda each: each.at.start if each.at else 0))
 
 
 def first_of(error: InputError) -> InputError:

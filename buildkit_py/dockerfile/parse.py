@@ -1,6 +1,7 @@
 """Text to AST: logical lines (lines.py), the grammar (grammar.py), instructions.
 
     parse(source)                    a whole Dockerfile
+    parse_part(source)               what of it can be read, beside what is wrong with it
     parse_instruction(text, ...)     one instruction, such as a trigger kept in an image
 
 All complaints about a file are collected.
@@ -53,18 +54,25 @@ def parse(source: Source) -> ast.Dockerfile:
     Raises InputError for one complaint and InputErrors for several.
     Cost: linear in the text; about 1 ms for a typical file of 1.6 KB.
     """
-    if not source.text.removeprefix(BOM):
-        raise EmptyFile(source.span(0, 0))
-    reader, instructions, errors = _read(source)
-    if wrong := _wrong_start(source, instructions, errors):
-        errors.append(wrong)
+    dockerfile, errors = parse_part(source)
     raise_all(errors)
-    return ast.Dockerfile(
+    return dockerfile
+
+
+def parse_part(source: Source) -> tuple[ast.Dockerfile, list[InputError]]:
+    """Return the instructions that can be read, and the complaints about the others."""
+    reader, instructions, errors = _read(source)
+    if not source.text.removeprefix(BOM):
+        errors = [EmptyFile(source.span(0, 0))]
+    elif wrong := _wrong_start(source, instructions, errors):
+        errors.append(wrong)
+    dockerfile = ast.Dockerfile(
         source=source,
         escape=reader.escape,
         directives=reader.directives,
         instructions=tuple(instructions),
     )
+    return dockerfile, errors
 
 
 def parse_instruction(

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from buildkit_py.core.errors import InputError
 from buildkit_py.core.patterns import later
 from buildkit_py.core.source import Source, Span
 from buildkit_py.core.tuples import NamedTuple
@@ -52,9 +53,14 @@ class Check(NamedTuple):
 
 
 class Suppressions:
-    """Which findings the comments of a file leave out: none, unless they are `enabled`."""
+    """Which findings the comments of a file leave out: none, unless they are `enabled`.
 
-    def __init__(self, file: ast.Dockerfile, *, enabled: bool = True) -> None:
+    errors: about instructions that could not be read; comments above those mean no others
+    """
+
+    def __init__(
+        self, file: ast.Dockerfile, errors: Sequence[InputError] = (), *, enabled: bool = True
+    ) -> None:
         self.check = read_check(file.directives["check"].text if "check" in file.directives else "")
         self.pragmas: list[Pragma] = []
         self._everywhere = set(self.check.skip) if enabled else set()
@@ -63,7 +69,8 @@ class Suppressions:
         self._by_instruction: dict[int, set[str]] = {}
         self._by_line: dict[int, set[str]] = {}
         if enabled and "#" in file.source.text:
-            for span, above, line in _comments(file):
+            unread = [each.at.end_line for each in errors if each.at]
+            for span, above, line in _comments(file, unread):
                 self._take(span, above, line)
 
     def _take(self, span: Span, above: int | None, line: int) -> None:
@@ -160,12 +167,19 @@ def _pragma(scope: str, found: re.Match[str], group: int, offset: int, span: Spa
     return Pragma(scope, frozenset(codes), tuple(places), span)
 
 
-def _comments(file: ast.Dockerfile) -> Iterator[tuple[Span, int | None, int]]:
-    """Yield the comments of a file: place, number of the instruction below, line below."""
+def _comments(
+    file: ast.Dockerfile, unread: Sequence[int]
+) -> Iterator[tuple[Span, int | None, int]]:
+    """Yield the comments of a file: place, number of the instruction below, line below.
+
+    unread: lines of instructions that are not in the file's
+    """
     source = file.source
     line = 1
     for number, instruction in enumerate(file.instructions):
         first = instruction.span.line
+        if unread:
+            line = max([line, *(each + 1 for each in unread if each < first)])
         for span in _comment_lines(source, line, first):
             yield span, number, 0
         bodies = instruction.heredocs

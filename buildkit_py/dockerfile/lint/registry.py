@@ -53,6 +53,7 @@ def _rule(name: str, *, default: bool) -> Rule:
         default=default,
         experimental=getattr(module, "experimental", False),
         setting=getattr(module, "setting", None),
+        alone=getattr(module, "alone", False),
         page=(module.__doc__ or "").strip(),
         check=module.check,
     )

@@ -12,6 +12,8 @@ and may have
     name           the code, where it is no hadolint code: `StageNameCasing`
     alias          hadolint's code for the same complaint
     alias_severity how grave hadolint finds it, where that differs
+    alone          True: a finding depends on its instruction alone, so that it is right, too, where
+                   instructions above could not be read
     experimental   True: not even in the presets of its tool (BuildKit's word)
     setting        a field of Settings: where that decides something, the rule runs by default
 """
@@ -74,6 +76,7 @@ class Rule(NamedTuple):
     default: bool
     experimental: bool
     setting: str | None
+    alone: bool
     page: str
     check: Check
 

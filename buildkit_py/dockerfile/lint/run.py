@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.core.source import Source
 from buildkit_py.core.text import did_you_mean
-from buildkit_py.dockerfile.errors import first_of
+from buildkit_py.dockerfile.errors import first_of, together
 from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.pragmas import ALL_CHECKS, Suppressions
@@ -21,7 +21,7 @@ from buildkit_py.dockerfile.lint.select import (
     Selection,
     is_known,
 )
-from buildkit_py.dockerfile.parse import parse
+from buildkit_py.dockerfile.parse import parse_part
 from buildkit_py.oci.platform import Platform
 
 TYPE_CHECKING = False
@@ -43,13 +43,10 @@ def lint(
 ) -> list[Report]:
     """Return what is to be said about a file, in its order.
 
-    A file that is no Dockerfile gets one report, which nothing can switch off. One with words
-    that cannot be expanded gets one for each of them, beside what the rules find.
+    A file that is no Dockerfile gets one report of that, which nothing can switch off. One with
+    words that cannot be expanded gets one for each of them. Both come beside what the rules find.
     """
-    try:
-        dockerfile = parse(source)
-    except InputError as error:
-        return [broken(source, error)]
+    dockerfile, errors = parse_part(source)
 
     def facts(bases: Mapping[str, ImageConfig] | None = None) -> File:
         return File(
@@ -66,13 +63,19 @@ def lint(
         names = {image for image in file.variables.images if image}
         bases = {name: config for name in sorted(names) if (config := find(name)) is not None}
         file = facts(bases)
-    return _reports(file, selection)
+    return _reports(file, selection, errors)
 
 
-def _reports(file: File, selection: Selection) -> list[Report]:
+def _reports(file: File, selection: Selection, errors: Sequence[InputError]) -> list[Report]:
+    """Report on what could be read; `errors` are the complaints about what could not.
+
+    Behind an instruction that could not be read only those rules speak whose findings depend on
+    nothing else: a variable may be set there, a stage begin, a shell be chosen.
+    """
     dockerfile = file.dockerfile
-    suppressions = Suppressions(dockerfile, enabled=selection.settings.comments)
-    reports = []
+    suppressions = Suppressions(dockerfile, errors, enabled=selection.settings.comments)
+    unsure = min((each.at.start for each in errors if each.at), default=None)
+    reports = [broken(file.source, together(errors))] if errors else []
     for active in (*selection.active, *_asked_for(suppressions, selection)):
         is_check = not active.rule.code.startswith("DL")
         severity = Severity.ERROR if suppressions.check.error and is_check else active.severity
@@ -87,7 +90,8 @@ def _reports(file: File, selection: Selection) -> list[Report]:
                 bool(finding.edits),
             )
             for finding in active.rule.check(file)
-            if not suppressions.hides(finding.span, *names)
+            if (unsure is None or finding.span.start < unsure or active.rule.alone)
+            and not suppressions.hides(finding.span, *names)
         ]
     reports += [broken(file.source, error) for error in file.variables.broken]
     if UNKNOWN_CODE not in selection.ignored:

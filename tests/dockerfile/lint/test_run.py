@@ -139,12 +139,51 @@ def test_a_shell_that_reads_a_heredoc_is_read_along() -> None:
     assert found(text, "strict") == [("DL3004", "sudo")]
 
 
-def test_a_broken_file_is_one_finding() -> None:
-    (report,) = lint(Source("f", "FROM a\nRUM b\nCPY c\n"), select())
+def test_that_a_file_is_broken_is_one_finding() -> None:
+    (report,) = lint(Source("f", "FROM a:1\nRUM b\nCPY c\n"), select())
 
     assert (report.code, report.alias) == ("DL1000", "dockerfile/unknown-instruction")
     assert (report.level, report.span.text) == ("error", "RUM")
     assert report.message == "unknown instruction `RUM`; did you mean `RUN`?"
+
+
+def test_what_can_be_read_of_a_broken_file_is_checked() -> None:
+    text = """\
+FROM debian
+ENV a b
+RUN cd /x
+# hadolint ignore=DL3004
+RUM b
+RUN sudo c
+RUN d
+COPY $e /f
+ENV g h
+"""
+    assert found(text, "strict") == [
+        ("DL3006", "debian"),
+        ("LegacyKeyValueFormat", "a b"),
+        ("DL3003", "cd /x"),
+        ("DL1000", "RUM"),
+        # The comment was about what could not be read, which might have set `$e`.
+        ("DL3004", "sudo"),
+        ("LegacyKeyValueFormat", "g h"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("RUN sudo x\nFROM a:1\nENV b c\n", ["DL1000", "LegacyKeyValueFormat"]),
+        ("FROM a:1\nENV b c\nRUN <<E\nsudo x\n", ["LegacyKeyValueFormat", "DL1000"]),
+        ("FROM a:1\nENV b c\nCOPY d\n", ["LegacyKeyValueFormat", "DL1000"]),
+        ("# escape=x\nFROM a:1\nENV b c\n", ["DL1000", "LegacyKeyValueFormat"]),
+        ("FROM a b\nENV c d\n", ["DL1000", "LegacyKeyValueFormat"]),
+        ("", ["DL1000"]),
+        ("ARG token=\n", ["DL1000"]),
+    ],
+)
+def test_a_broken_file_keeps_its_findings(text: str, expected: list[str]) -> None:
+    assert [code for code, _ in found(text, "buildkit")] == expected
 
 
 def test_a_broken_file_cannot_be_excused() -> None:
@@ -175,7 +214,8 @@ LINES = st.sampled_from(
      "SHELL [\"x\"]", "CMD a", "ENTRYPOINT a", "HEALTHCHECK NONE", "EXPOSE 80/TCP 1:2", "LABEL a b",
      "VOLUME $x", "MAINTAINER a", "ONBUILD RUN sudo apt install x", "STOPSIGNAL $x",
      "# hadolint ignore=DL3006,x", "# check=skip=all", "# pybuild: ignore[all]", "",
-     "RUN yum install a-1", "RUN apk add -t x y", "RUN wget x; curl y", "RUN 'a"]
+     "RUN yum install a-1", "RUN apk add -t x y", "RUN wget x; curl y", "RUN 'a",
+     "RUM a", "COPY a", "FROM a b", "ENV", "HEALTHCHECK --x CMD a", "LABEL a b=c d"]
 )  # fmt: skip
 
 

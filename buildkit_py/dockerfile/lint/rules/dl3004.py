@@ -20,6 +20,7 @@ from buildkit_py.dockerfile.lint.facts import File, first_calls
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.ERROR
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

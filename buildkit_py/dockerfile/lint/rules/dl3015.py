@@ -21,6 +21,7 @@ from buildkit_py.dockerfile.lint.packages import APT_VALUED, installs
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
 severity = Severity.ERROR
+alone = True
 
 _ARCHIVES = (
     ".tar", ".z", ".bz2", ".gz", ".lz", ".lzma", ".tz", ".tb2", ".tbz", ".tbz2", ".tgz", ".tlz",

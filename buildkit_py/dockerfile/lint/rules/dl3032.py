@@ -22,6 +22,7 @@ from buildkit_py.dockerfile.lint.facts import File, Program
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
 name = "ExposeProtoCasing"
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

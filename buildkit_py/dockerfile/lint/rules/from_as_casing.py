@@ -25,6 +25,7 @@ from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
 name = "FromAsCasing"
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

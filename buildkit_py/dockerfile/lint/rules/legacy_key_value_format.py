@@ -23,6 +23,7 @@ from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
 name = "LegacyKeyValueFormat"
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ name = "MaintainerDeprecated"
 alias = "DL4000"
 severity = Severity.WARNING
 alias_severity = Severity.ERROR
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
 name = "NoEmptyContinuation"
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

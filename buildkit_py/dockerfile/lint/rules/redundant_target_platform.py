@@ -20,6 +20,7 @@ from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 name = "RedundantTargetPlatform"
 alias = "DL3065"
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 name = "SecretsUsedInArgOrEnv"
 severity = Severity.WARNING
+alone = True
 
 SECRET = frozenset(
     "apikey auth credential credentials key password pword passwd secret token".split()

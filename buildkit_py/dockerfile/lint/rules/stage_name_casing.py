@@ -19,6 +19,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 name = "StageNameCasing"
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

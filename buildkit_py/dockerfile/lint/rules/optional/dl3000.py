@@ -25,6 +25,7 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.ERROR
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from buildkit_py.dockerfile.lint.facts import File, first_calls
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from buildkit_py.dockerfile.shell.calls import operands
 from buildkit_py.dockerfile.shell.script import ShellWord
 
 severity = Severity.WARNING
+alone = True
 
 _COMPARISONS = ("==", ">=", "<=", ">", "<", "!=", "~=", "===")
 _SCHEMES = ("git+", "hg+", "svn+", "bzr+")

@@ -23,6 +23,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 from buildkit_py.dockerfile.shell.script import ShellWord
 
 severity = Severity.WARNING
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from buildkit_py.dockerfile.lint.facts import File, Stage, first_of_run
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
+alone = True
 
 _QUIET = ("progress", "q", "quiet", "o", "output-file", "a", "append-output", "no-verbose")
 

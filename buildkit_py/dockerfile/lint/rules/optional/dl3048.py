@@ -26,6 +26,7 @@ from buildkit_py.dockerfile.lint.labels import labels
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.STYLE
+alone = True
 
 _NAME = later(r"[a-z](?:[a-z0-9._/-]*[a-z0-9])?")
 _RESERVED = ("com.docker.", "io.docker.", "org.dockerproject.")

@@ -22,6 +22,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
 setting = "strict_labels"
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

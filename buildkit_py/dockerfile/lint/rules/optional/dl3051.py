@@ -19,6 +19,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
 setting = "label_schema"
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
 setting = "label_schema"
+alone = True
 
 _URL = later(r"[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#\s]*)?[^\s<>\"{}|\\^`]*")
 

@@ -23,6 +23,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
 setting = "label_schema"
+alone = True
 
 _TIME = later(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|[+-](\d\d):(\d\d))")
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)

@@ -23,6 +23,7 @@ from buildkit_py.dockerfile.lint.spdx import is_expression
 
 severity = Severity.WARNING
 setting = "label_schema"
+alone = True
 
 
 def check(file: File) -> Iterator[Finding]:

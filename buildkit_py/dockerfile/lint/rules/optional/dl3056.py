@@ -22,6 +22,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
 setting = "label_schema"
+alone = True
 
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _PART = rf"(?:{_NUMBER}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"

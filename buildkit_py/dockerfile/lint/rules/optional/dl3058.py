@@ -23,6 +23,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
 setting = "label_schema"
+alone = True
 
 _ADDRESS = later(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"

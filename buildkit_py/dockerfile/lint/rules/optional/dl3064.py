@@ -22,6 +22,7 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
+alone = True
 
 _PARTS = ("api_key", "client_key", "password", "private", "secret", "token", "username")
 _HARMLESS = ("_file", "_version", "_path", "_dir", "_url")
