@@ -45,7 +45,7 @@ def explain(code: str) -> str:
 
 OTHERS = {
     "DL1000": "The file is no Dockerfile",
-    "PB901": "A comment ignores a rule that nobody knows",
+    "PB901": "A comment names a rule, or an option, that nobody knows",
 }
 """Findings that are no rule's."""
 

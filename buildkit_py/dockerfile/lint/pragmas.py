@@ -25,31 +25,22 @@ from buildkit_py.core.source import Source, Span
 from buildkit_py.core.tuples import NamedTuple
 from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lines import SPACES
+from buildkit_py.dockerfile.lint.check_options import Check, read_check
 
 _HADOLINT = later(r"hadolint\s+(?:(global|stage)\s+)?ignore\s*=\s*([\w, \t]+)")
 _CHECK = later(r"check\s*=\s*(\S+)", re.IGNORECASE)
 _OWN = later(r"pybuild:\s*(ignore|ignore-file)\[([^\]\n]*)\]")
 _WORD = later(r"\w+")
 
-ALL_CHECKS = "check=skip=all"
-"""Stands for every BuildKit check: `skip=all` says nothing about hadolint's rules."""
-
 
 class Pragma(NamedTuple):
-    """One comment. scope: `file`, `stage` or `next`."""
+    """One comment. scope: `file`, `stage` or `next`; wrong: what of it means nothing."""
 
     scope: str
     codes: frozenset[str]
     places: tuple[Span, ...]
     span: Span
-
-
-class Check(NamedTuple):
-    """What `# check=` asks for. skip: codes; experimental: codes that run besides."""
-
-    skip: frozenset[str]
-    error: bool
-    experimental: frozenset[str]
+    wrong: tuple[InputError, ...] = ()
 
 
 class Suppressions:
@@ -61,7 +52,9 @@ class Suppressions:
     def __init__(
         self, file: ast.Dockerfile, errors: Sequence[InputError] = (), *, enabled: bool = True
     ) -> None:
-        self.check = read_check(file.directives["check"].text if "check" in file.directives else "")
+        directive = file.directives.get("check")
+        self._directive = directive.span if directive is not None else None
+        self.check = read_check(directive.span) if directive is not None else Check()
         self.pragmas: list[Pragma] = []
         self._everywhere = set(self.check.skip) if enabled else set()
         self._instructions = file.instructions
@@ -74,11 +67,13 @@ class Suppressions:
                 self._take(span, above, line)
 
     def _take(self, span: Span, above: int | None, line: int) -> None:
-        """Read one comment.
+        """Read one comment, but not the directive again.
 
         above: the number of the instruction below it; None inside of one, and then
         line: the number of the line below that is neither empty nor a comment
         """
+        if self._directive is not None and self._directive.line == span.line:
+            return
         for pragma in read_comment(span):
             self.pragmas.append(pragma)
             if pragma.scope == "file":
@@ -115,24 +110,6 @@ def _holds(ignored: set[str] | tuple[()], codes: tuple[str | None, ...]) -> bool
     return bool(ignored) and ("all" in ignored or any(code in ignored for code in codes))
 
 
-def read_check(text: str) -> Check:
-    """Read `skip=A,B;error=true;experimental=C`; what is not understood is passed over."""
-    skip: set[str] = set()
-    experimental: set[str] = set()
-    error = False
-    for part in text.partition(" ")[0].split(";"):
-        name, _, value = part.partition("=")
-        names = {each.strip() for each in value.split(",") if each.strip()}
-        name = name.strip()
-        if name == "skip":
-            skip |= {ALL_CHECKS if each == "all" else each for each in names}
-        elif name == "experimental":
-            experimental |= names
-        elif name == "error":
-            error = value.strip().lower() in ("1", "t", "true")
-    return Check(frozenset(skip), error, frozenset(experimental))
-
-
 def read_comment(span: Span) -> Iterator[Pragma]:
     """Yield what one comment, `#` included, leaves out."""
     text = span.text.lstrip("#" + SPACES)
@@ -144,9 +121,8 @@ def read_comment(span: Span) -> Iterator[Pragma]:
         scope = {"global": "file", "stage": "stage"}.get(found[1] or "", "next")
         yield _pragma(scope, found, 2, offset, span)
     elif found := _CHECK.match(text):
-        skip = read_check(found[1]).skip
-        if skip:
-            yield Pragma("next", skip, (), span)
+        check = read_check(span.source.span(offset + found.start(1), offset + found.end(1)))
+        yield Pragma("next", check.skip, check.places, span, check.wrong)
 
 
 def _pragma(scope: str, found: re.Match[str], group: int, offset: int, span: Span) -> Pragma:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from buildkit_py.core.errors import InputError
-from buildkit_py.core.source import Source
+from buildkit_py.core.source import Source, Span
 from buildkit_py.core.text import did_you_mean
 from buildkit_py.dockerfile.errors import first_of, together
 from buildkit_py.dockerfile.ignore import Patterns
+from buildkit_py.dockerfile.lint.check_options import ALL_CHECKS
 from buildkit_py.dockerfile.lint.facts import File
-from buildkit_py.dockerfile.lint.pragmas import ALL_CHECKS, Suppressions
+from buildkit_py.dockerfile.lint.pragmas import Suppressions
 from buildkit_py.dockerfile.lint.registry import all_rules
 from buildkit_py.dockerfile.lint.report import Report
 from buildkit_py.dockerfile.lint.rule import Severity
@@ -21,6 +22,7 @@ from buildkit_py.dockerfile.lint.select import (
     Selection,
     is_known,
 )
+from buildkit_py.dockerfile.lint.unbuildable import unbuildable
 from buildkit_py.dockerfile.parse import parse_part
 from buildkit_py.oci.platform import Platform
 
@@ -93,7 +95,16 @@ def _reports(file: File, selection: Selection, errors: Sequence[InputError]) -> 
             if (unsure is None or finding.span.start < unsure or active.rule.alone)
             and not suppressions.hides(finding.span, *names)
         ]
-    reports += [broken(file.source, error) for error in file.variables.broken]
+    said = {report.span for report in reports if report.level == "error"}
+    reports += [
+        broken(file.source, error)
+        for error in (
+            *suppressions.check.wrong,
+            *file.variables.broken,
+            *unbuildable(file.instructions, file.escape),
+        )
+        if error.at not in said
+    ]
     if UNKNOWN_CODE not in selection.ignored:
         reports += _unknown_codes(suppressions)
     reports.sort(key=lambda report: (report.span.start, report.span.end, report.code))
@@ -125,19 +136,20 @@ def _asked_for(suppressions: Suppressions, selection: Selection) -> list[Active]
 
 
 def _unknown_codes(suppressions: Suppressions) -> list[Report]:
+    """Report on comments that name a rule or an option that there is not."""
     reports = []
+
+    def add(place: Span, message: str, hint: str | None) -> None:
+        text = message + (f"; {hint}" if hint else "")
+        reports.append(Report(UNKNOWN_CODE, None, "warning", place, text))
+
+    named = [place for pragma in suppressions.pragmas for place in pragma.places]
+    for place in (*suppressions.check.places, *named):
+        if not is_known(place.text):
+            codes = [code for rule in all_rules() for code in (rule.code, rule.alias) if code]
+            hint = did_you_mean(place.text, codes)
+            add(place, f"no rule is called `{place.text}`", hint)
     for pragma in suppressions.pragmas:
-        for place in pragma.places:
-            if not is_known(place.text):
-                codes = [code for rule in all_rules() for code in (rule.code, rule.alias) if code]
-                hint = did_you_mean(place.text, codes)
-                reports.append(
-                    Report(
-                        UNKNOWN_CODE,
-                        None,
-                        "warning",
-                        place,
-                        f"no rule is called `{place.text}`" + (f"; {hint}" if hint else ""),
-                    )
-                )
+        for error in pragma.wrong:
+            add(error.at or pragma.span, error.message, error.hint)
     return reports
