@@ -11,13 +11,13 @@ import os
 import signal
 from collections.abc import Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 from buildkit_py.runtime.kernel import command_line
 from buildkit_py.runtime.kernel.command_line import Memory
 from buildkit_py.runtime.kernel.syscalls import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _NOT_HANDED_ON = frozenset(
     {
