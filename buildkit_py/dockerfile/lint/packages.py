@@ -62,6 +62,20 @@ def pip_installs(file: File) -> Iterator[tuple[Run, Program, tuple[ShellWord, ..
                 yield run, program, arguments[:at] + arguments[at + 1 :]
 
 
+def unpinned_rpms(
+    file: File, names: tuple[str, ...]
+) -> Iterator[tuple[Run, Program, list[ShellWord]]]:
+    """Yield what installs packages without a version, or modules without a stream."""
+    for run, program, words in installs(file, names, ("install",), YUM_VALUED):
+        if program.call.has("group"):
+            continue
+        if words and words[0].value == "module":
+            loose = [word for word in words[1:] if word.literal and ":" not in word.value]
+        else:
+            loose = [word for word in words if word.literal and not is_rpm_pinned(word.value)]
+        yield run, program, loose
+
+
 def first_by_run(
     found: Iterator[tuple[Run, Program, list[ShellWord]]],
 ) -> Iterator[tuple[Run, Program, list[ShellWord]]]:

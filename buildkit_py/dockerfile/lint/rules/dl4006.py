@@ -2,7 +2,8 @@
 
 `curl ... | tar x` is a success for a shell when tar got along with what little came. Unlike
 hadolint, a SHELL of the stage that this one starts from counts, and so does a `set -o pipefail`
-in the RUN itself; and a pipe that begins with `echo` or `printf` has no left side that fails.
+in the RUN itself; and a pipe that begins with `echo`, `printf`, `yes` or `cat <<EOF` has no left
+side that fails.
 
 Bad:
     FROM debian:12
@@ -18,6 +19,14 @@ Good:
     FROM base
     RUN curl https://example.org/x | tar x
 
+Bad:
+    FROM debian:12
+    RUN set -o pipefail; a; set +o pipefail; b | c
+
+Good:
+    FROM debian:12
+    RUN shopt -so pipefail; a | b
+
 Good:
     FROM debian:12
     RUN echo "$SHA256 *x.tar" | sha256sum -c - && printf '%s\\n' a b \\
@@ -32,6 +41,7 @@ from itertools import pairwise
 from buildkit_py.core.source import Span
 from buildkit_py.dockerfile.lint.facts import File, Run
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
+from buildkit_py.dockerfile.shell.script import Command
 
 severity = Severity.WARNING
 
@@ -45,7 +55,7 @@ def check(file: File) -> Iterator[Finding]:
             continue
         settled = _where_set(run)
         for pipe in _unsafe(run):
-            if pipe.start < settled:
+            if not any(start <= pipe.start < end for start, end in settled):
                 yield Finding(pipe, "a failure left of this pipe goes unseen; set `pipefail`")
                 break
 
@@ -57,9 +67,7 @@ def _unsafe(run: Run) -> Iterator[Span]:
         harmless = {
             _behind_blanks(text, command.end)
             for command in script.commands
-            if command.before not in ("|", "|&")
-            and command.words
-            and command.words[0].value in ("echo", "printf")
+            if command.before not in ("|", "|&") and _cannot_fail(command)
         }
         yield from (place(at, at + 1) for at in script.pipes if at not in harmless)
 
@@ -70,12 +78,27 @@ def _behind_blanks(text: str, at: int) -> int:
     return at
 
 
-def _where_set(run: Run) -> float:
-    """Return the offset from which on the RUN's script has `pipefail`."""
+def _cannot_fail(command: Command) -> bool:
+    words = [word.value for word in command.words]
+    if words == ["cat"]:
+        return any(redirect.operator in ("<<", "<<-", "<<<") for redirect in command.redirects)
+    return bool(words) and words[0] in ("echo", "printf", "yes", "true", ":")
+
+
+def _where_set(run: Run) -> list[tuple[int, float]]:
+    """Return from where to where in the file the RUN's script has `pipefail`."""
+    found: list[tuple[int, float]] = []
     for program in run.programs:
-        if program.name == "set" and sets_pipefail(program.call.values):
-            return program.span.start
-    return float("inf")
+        start, words = program.span.start, program.call.values
+        if program.name == "shopt":
+            is_set = "pipefail" in words and not {"-so", "-os"}.isdisjoint(words)
+        else:
+            is_set = program.name == "set" and sets_pipefail(words)
+        if is_set:
+            found.append((start, float("inf")))
+        elif program.name == "set" and ("+o", "pipefail") in pairwise(words) and found:
+            found[-1] = (found[-1][0], start)
+    return found
 
 
 def sets_pipefail(words: Sequence[str]) -> bool:

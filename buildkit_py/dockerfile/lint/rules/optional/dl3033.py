@@ -1,7 +1,7 @@
 """Pin the versions of packages that yum installs.
 
 Off by default, as all rules about pinning. Unlike hadolint, values of options are not taken for
-packages, and neither are variables.
+packages, and neither are variables. A module has a stream: `name:stream`.
 
 Bad:
     FROM fedora:40
@@ -17,23 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildkit_py.dockerfile.lint.facts import File
-from buildkit_py.dockerfile.lint.packages import (
-    YUM_VALUED,
-    first_by_run,
-    installs,
-    is_rpm_pinned,
-    named,
-)
+from buildkit_py.dockerfile.lint.packages import first_by_run, named, unpinned_rpms
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
 
 
 def check(file: File) -> Iterator[Finding]:
-    found = (
-        (run, program, [word for word in words if word.literal and not is_rpm_pinned(word.value)])
-        for run, program, words in installs(file, ("yum",), ("install",), YUM_VALUED)
-        if not program.call.has("module", "group")
-    )
-    for _, program, words in first_by_run(found):
+    for _, program, words in first_by_run(unpinned_rpms(file, ("yum",))):
         yield Finding(program.of(words[0]), f"no version for {named(words)}: write `name-version`")

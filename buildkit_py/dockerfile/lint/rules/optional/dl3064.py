@@ -24,17 +24,25 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 severity = Severity.WARNING
 alone = True
 
-_PARTS = ("api_key", "client_key", "password", "private", "secret", "token", "username")
+_PARTS = (
+    "access_key",
+    "api_key",
+    "client_key",
+    "password",
+    "private",
+    "secret",
+    "token",
+    "username",
+)
 _HARMLESS = ("_file", "_version", "_path", "_dir", "_url")
 
 
 def check(file: File) -> Iterator[Finding]:
-    for stage in file.stages:
-        for instruction in stage.body:
-            each = instruction.trigger if isinstance(instruction, ast.Onbuild) else instruction
-            if not isinstance(each, ast.Arg | ast.Env):
-                continue
-            for pair in each.pairs:
-                name = pair.key.text.lower().replace("tokeniz", "")
-                if any(part in name for part in _PARTS) and not name.endswith(_HARMLESS):
-                    yield Finding(pair.key.span, f"`{pair.key.text}` looks like a secret")
+    for instruction in file.instructions:
+        each = instruction.trigger if isinstance(instruction, ast.Onbuild) else instruction
+        if not isinstance(each, ast.Arg | ast.Env):
+            continue
+        for pair in each.pairs:
+            name = pair.key.text.lower().replace("tokeniz", "")
+            if any(part in name for part in _PARTS) and not name.endswith(_HARMLESS):
+                yield Finding(pair.key.span, f"`{pair.key.text}` looks like a secret")
