@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from buildkit_py.dockerfile.lint.registry import all_rules
-from tests.dockerfile.test_rules import Example, examples
+from buildkit_py.dockerfile.lint.settings import Settings
+from tests.dockerfile.test_rules import Example, examples, settings_of
 from tests.rootless import PATH
 
 DIFFERENT = {
@@ -20,13 +21,25 @@ DIFFERENT = {
     ("DL3009", "bad"): "any `rm -rf` contents it",
     ("DL3013", "bad"): "it does not look at what stands beside `-r`",
     ("DL3018", "good"): "it takes variables for packages",
+    ("DL3014", "good"): "it knows neither `yes` nor apt's option",
+    ("DL3016", "bad"): "it does not know `npm i`",
+    ("DL3016", "good"): "it takes variables for packages",
+    ("DL3019", "good"): "it knows only one place for a cache mount",
     ("DL3020", "good"): "it knows neither Git repositories nor variables",
+    ("DL3021", "good"): "it takes `.` for a file",
+    ("DL3022", "good"): "it tells names of stages apart by case",
     ("DL3024", "bad"): "it tells names of stages apart by case",
     ("DL3025", "good"): "it complains though SHELL is set",
+    ("DL3029", "good"): "a stage may be meant for one platform",
     ("DL3033", "good"): "it takes variables for packages",
+    ("DL3037", "good"): "it takes variables for packages",
     ("DL3041", "good"): "it takes variables for packages",
     ("DL3042", "good"): "it knows only one place for a cache mount",
+    ("DL3044", "good"): "it does not see single quotes",
+    ("DL3045", "good"): "it does not know that `scratch` has but one directory",
     ("DL3047", "good"): "it asks BusyBox's wget for an option that it lacks",
+    ("DL3054", "good"): "it knows no expressions",
+    ("DL3055", "good"): "it knows hashes of 7 and of 40 digits only",
     ("DL3064", "good"): "it goes by parts of names",
     ("DL4006", "good"): "it sees neither `set -o pipefail` nor a parent stage's SHELL",
 }
@@ -36,12 +49,22 @@ def hadolint_code(example: Example) -> str:
     return example.rule.alias or example.rule.code
 
 
+def variables(settings: Settings) -> dict[str, str]:
+    """Return the settings of an example as hadolint's variables."""
+    return {
+        "HADOLINT_TRUSTED_REGISTRIES": ",".join(settings.trusted_registries),
+        "HADOLINT_REQUIRE_LABELS": ",".join(":".join(each) for each in settings.label_schema),
+        "HADOLINT_STRICT_LABELS": str(settings.strict_labels),
+    }
+
+
 def says_the_same(example: Example) -> bool:
     program = shutil.which("hadolint", path=PATH)
     assert program is not None
     done = subprocess.run(
-        [program, "--no-fail", "--format", "json", "-"],
+        [program, "--no-fail", "--format", "json", "--info", "DL3057", "-"],
         input=example.text,
+        env=variables(settings_of(example.given)),
         capture_output=True,
         text=True,
         check=True,

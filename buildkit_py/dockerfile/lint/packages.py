@@ -5,7 +5,7 @@ Words with a variable in them are never reported: what they hold is not known he
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from buildkit_py.dockerfile.lint.facts import File, Program, Run
 from buildkit_py.dockerfile.shell.calls import operands
@@ -23,6 +23,18 @@ YUM_VALUED = (
     "c", "config", "d", "debuglevel", "e", "errorlevel", "x", "exclude", "R", "randomwait",
     "enablerepo", "disablerepo", "repo", "repoid", "installroot", "releasever", "setopt",
 )  # fmt: skip
+ZYPPER_VALUED = (
+    "C", "D", "R", "c", "config", "cache-dir", "from", "installroot", "p", "plus-repo", "r",
+    "releasever", "reposd-dir", "repo", "root", "t", "type",
+)  # fmt: skip
+NPM_VALUED = (
+    "cache", "cwd", "loglevel", "omit", "prefix", "registry", "userconfig", "w", "workspace",
+)  # fmt: skip
+GEM_VALUED = (
+    "B", "bindir", "build-root", "i", "install-dir", "n", "P", "platform", "s", "source",
+    "trust-policy", "v", "version", "use-system-libraries",
+)  # fmt: skip
+GO_VALUED = ("C", "ldflags", "gcflags", "mod", "modfile", "o", "p", "tags")
 PIP_VALUED = (
     "abi", "b", "build", "c", "constraint", "cache-dir", "cert", "e", "editable",
     "exists-action", "extra-index-url", "f", "find-links", "global-option", "group", "i",
@@ -60,6 +72,51 @@ def pip_installs(file: File) -> Iterator[tuple[Run, Program, tuple[ShellWord, ..
             at = next((at for at, word in enumerate(arguments) if word.value == "install"), None)
             if at is not None:
                 yield run, program, arguments[:at] + arguments[at + 1 :]
+
+
+def asks(
+    file: File,
+    names: tuple[str, ...],
+    verbs: tuple[str, ...],
+    answers: tuple[str, ...],
+    valued: tuple[str, ...],
+) -> Iterator[tuple[Program, ShellWord]]:
+    """Yield what would ask before it does what a verb says, with the verb.
+
+    answers: options with which it does not
+    """
+    for run, program in file.calls(*names):
+        words = operands(program.call.arguments, valued)
+        verb = next((word for word in words if word.value in verbs), None)
+        if verb is None or program.call.has_flag(*answers):
+            continue
+        if not any(each.name == "yes" for each in run.programs):
+            yield program, verb
+
+
+def verb_of(program: Program, valued: tuple[str, ...]) -> str:
+    """Return the first word that is no option and no option's value."""
+    words = operands(program.call.arguments, valued)
+    return words[0].value if words else ""
+
+
+def uncleaned(
+    file: File,
+    installs: Callable[[Program], bool],
+    cleans: Callable[[Program], bool],
+    *places: str,
+) -> Iterator[Program]:
+    """Yield the last call of each RUN that installs, where none behind it cleans up.
+
+    places: where a cache mount keeps what is loaded out of the image
+    """
+    for run in file.runs:
+        programs = run.programs
+        at = [number for number, each in enumerate(programs) if installs(each)]
+        if not at or not run.stage.is_kept or run.is_cached(*places):
+            continue
+        if not any(cleans(each) for each in programs[at[-1] + 1 :]):
+            yield programs[at[-1]]
 
 
 def unpinned_rpms(

@@ -14,7 +14,7 @@ and may have
     alias_severity how grave hadolint finds it, where that differs
     alone          True: a finding depends on its instruction alone, so that it is right, too, where
                    instructions above could not be read
-    experimental   True: not even in the presets of its tool (BuildKit's word)
+    experimental   True: not even in the presets of its tool (BuildKit's word), but by its name
     setting        a field of Settings: where that decides something, the rule runs by default
 """
 

@@ -129,6 +129,7 @@ def _asked_for(suppressions: Suppressions, selection: Selection) -> list[Active]
         Active(rule, rule.code, rule.alias, rule.severity)
         for rule in all_rules()
         if rule.experimental
+        and not rule.code.startswith("DL")
         and ("all" in asked or rule.code in asked)
         and rule.code not in running
         and rule.code not in selection.ignored

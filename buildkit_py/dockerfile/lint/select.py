@@ -132,7 +132,11 @@ def _of_preset(preset: str, settings: Settings) -> Iterable[Rule]:
             ]
             return (rule for rule in (*default_rules(), *decided) if not rule.experimental)
         case "hadolint":
-            return (rule for rule in all_rules() if (rule.alias or rule.code).startswith("DL"))
+            return (
+                rule
+                for rule in all_rules()
+                if (rule.alias or rule.code).startswith("DL") and not rule.experimental
+            )
         case "buildkit":
             return (
                 rule

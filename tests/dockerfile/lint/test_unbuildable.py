@@ -44,12 +44,12 @@ def test_what_no_build_takes_is_an_error(line: str, words: list[str]) -> None:
 
 
 def test_it_cannot_be_excused_and_says_what_is_meant() -> None:
-    text = "# pybuild: ignore-file[all]\nFROM a:1\nRUN --mount=type=cahce b\n"
+    text = "# pybuild: ignore-file[all]\nFROM a:1\nRUN --mount=type=tmpf b\n"
 
     (report,) = lint(Source("f", text), select(ignore=["DL1000"]))
 
     assert (report.code, report.alias, report.level) == ("DL1000", "dockerfile/bad-mount", "error")
-    assert report.message == "unsupported mount type `cahce`; did you mean `cache`?"
+    assert report.message == "unsupported mount type `tmpf`; did you mean `tmpfs`?"
 
 
 def test_a_port_that_is_too_large_is_said_once() -> None:
@@ -63,7 +63,7 @@ def test_a_port_that_is_too_large_is_said_once() -> None:
     ("value", "expected"),
     [
         ("foo=bar", ("DL1000", "foo")),
-        ("skip=StageNameCasing;eror=true", ("DL1000", "eror")),
+        ("skip=StageNameCasing;errors=true", ("DL1000", "errors")),
         ("error", ("DL1000", "error")),
         ("error=yes", ("DL1000", "yes")),
         ("skip=StageNameCasing; error=true", ("DL1000", ";")),

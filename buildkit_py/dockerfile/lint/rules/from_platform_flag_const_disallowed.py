@@ -1,7 +1,8 @@
 """`--platform` of FROM is not a constant.
 
 A constant ties the file to one platform, whatever the build is for. A stage that is meant for one
-platform says so by having its name in its own.
+platform says so by having its name in its own. Unlike hadolint, BuildKit knows such stages, and
+takes any variable for one that may change.
 
 Bad:
     FROM --platform=linux/amd64 debian:12 AS build
@@ -23,6 +24,7 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 from buildkit_py.oci.platform import parse_platform
 
 name = "FromPlatformFlagConstDisallowed"
+alias = "DL3029"
 severity = Severity.WARNING
 
 
