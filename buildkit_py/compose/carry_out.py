@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from buildkit_py.compose.grants import digest
 from buildkit_py.compose.observe import containers_of, supervisor_of
@@ -24,8 +24,8 @@ from buildkit_py.runtime.network.subnets import BadSubnet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterator, Mapping
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from buildkit_py.compose import model
     from buildkit_py.compose.grants import Contents
@@ -157,7 +157,7 @@ def _carry_out(
     plan: Plan, work: Work, give_up: Callable[[], None], is_interrupted: Callable[[], bool]
 ) -> None:
     """Do what a plan says. give_up: ends waits; called once, as soon as anything has failed."""
-    from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+    from concurrent.futures import FIRST_COMPLETED, wait
 
     replaced = {action.replaces for action in plan.actions if action.replaces}
     work.replaced = replaced
@@ -172,7 +172,7 @@ def _carry_out(
     # Waits take a thread each while they last: they must not keep others from beginning.
     waits = sum(action.kind == "wait" for action in plan.actions)
     threads = max(1, min(work.at_once, len(waiting))) + waits
-    with ThreadPoolExecutor(threads, "compose", block_signals) as pool, ExitStack() as stack:
+    with _pool(threads, running) as pool, ExitStack() as stack:
         stack.callback(give_up)  # also when Ctrl-C raises: before the pool waits for its threads
         while running or (waiting and failure is None):
             if failure is None and is_interrupted():
@@ -203,6 +203,25 @@ def _carry_out(
                     stack.close()
     if failure is not None:
         raise Interrupted("interrupted") if is_interrupted() else failure
+
+
+@contextmanager
+def _pool(threads: int, running: Mapping[Future[None], Action]) -> Iterator[ThreadPoolExecutor]:
+    """Give threads, which have done their work at the end.
+
+    When Ctrl-C raises, nothing waits for containers that were asked to end, which may take as long
+    as they are granted: their supervisor sees to it without us.
+    """
+    from concurrent.futures import ThreadPoolExecutor, wait
+
+    pool = ThreadPoolExecutor(threads, "compose", block_signals)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait(f for f, action in running.items() if action.kind != "stop" and not f.cancelled())
+        raise
+    pool.shutdown()
 
 
 def _do(action: Action, work: Work) -> None:

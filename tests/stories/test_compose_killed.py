@@ -71,6 +71,37 @@ def test_down_may_be_killed_at_any_moment(anyone: Person, wait_for: str) -> None
         watch.check()
 
 
+STUBBORN = """\
+services:
+  web:
+    image: busybox
+    stop_grace_period: 10m
+    command: [sh, -c, "trap 'touch /asked' TERM; while :; do sleep 0.1; done"]
+"""
+
+
+@pytest.mark.parametrize("words", [("down",), ("stop",), ("restart",)], ids=lambda words: words[0])
+def test_ctrl_c_ends_a_command_that_waits_for_a_container_to_end(
+    anyone: Person, words: tuple[str, ...]
+) -> None:
+    with watching() as watch, project(anyone, STUBBORN) as app:
+        app("up", "-d")
+        process = app.start(*words)
+        asked = lambda: app("exec", "-T", "web", "test", "-e", "/asked", code=None).code == 0  # noqa: E731
+        assert eventually(asked)
+
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+
+        assert process.returncode == 130
+        assert said.endswith(b"\ninterrupted\n")
+        assert app.states() == {"web-1": "running"}
+        app("kill")
+        app("down")
+        assert app.containers() == {}
+        watch.check()
+
+
 PUBLISHED = """\
 services:
   web: {image: busybox, command: [sh, -c, "STAYS"], ports: ["127.0.0.1::80"]}
