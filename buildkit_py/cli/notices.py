@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 
 def tell_unkept(engine: Engine, spec: ContainerSpec) -> None:
-    """Say which limits a container that was just made will not have."""
+    """Say what a container that was just made will not have: users, limits."""
     from buildkit_py.engine.limit_checks import hint
 
+    for text in engine.host.lacks:
+        print_notice(text)
     for text in spec.warnings:
         print_notice(text, hint(engine.host) if text == spec.warnings[-1] else "")
 

@@ -314,6 +314,8 @@ def _create(action: Action, work: Work) -> None:
     )
     spec = work.group.create(request)
     work.ids[action.target] = spec.id
+    for text in work.engine.host.lacks:
+        work.notice_once(text)
     for text in spec.warnings:
         work.notice_once(f"service `{action.service}`: {text}", hint(work.engine.host))
 

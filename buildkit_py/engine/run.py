@@ -95,9 +95,8 @@ def run(
             on_pull=talk.on_pull,
             progress=talk.progress,
         )
-        if host.ids == "single":  # what many images need does not work then
-            for notice in host.notices:
-                talk.notice(notice, "")
+        for notice in host.lacks:
+            talk.notice(notice, "")
         manifest = store.images.manifest(record.descriptor.digest)
         parent = store.snapshots.unpack_image(manifest, image)
         active = store.snapshots.prepare(parent)

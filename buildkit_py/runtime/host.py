@@ -41,6 +41,11 @@ class Host:
         return self.cgroups.kind if self.cgroups else None
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """Those notices that containers may fail by: with a single id many images do not work."""
+        return self.notices if self.ids == "single" else ()
+
+    @property
     def guards_devices(self) -> bool:
         """Whether device nodes are harmless: by cgroup rules, or because the kernel refuses."""
         return self.rootless or (self.cgroups is not None and self.cgroups.guards_devices)

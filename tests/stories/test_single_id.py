@@ -15,6 +15,7 @@ import pytest
 
 from buildkit_py.runtime.userns import first_free_id
 from tests.rootless import RootlessUser, interpreter
+from tests.stories.compose import lasting, project
 from tests.stories.conftest import Person
 
 pytestmark = [pytest.mark.root, pytest.mark.rootless, pytest.mark.slow]
@@ -133,6 +134,16 @@ def test_a_step_that_fails_for_want_of_ids_says_so(single: Person) -> None:
 
     assert "chown: /x: Invalid argument" in done.stderr
     assert "has no subordinate ids" in done.stderr.partition("hint: ")[2]
+
+
+def test_services_run_and_up_says_what_cannot_be(single: Person) -> None:
+    text = lasting('services: {a: &it {image: busybox, command: [sh, -c, "STAYS"]}, b: *it}')
+    with project(single, text) as app:
+        said = app("up", "-d").stderr
+        states = app.states()
+
+    assert states == {"a-1": "running", "b-1": "running"}
+    assert said.count("has no subordinate ids; files can belong to `root` only") == 1
 
 
 def test_the_same_layers_as_for_others(single: Person) -> None:
