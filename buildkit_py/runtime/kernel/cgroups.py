@@ -409,10 +409,12 @@ def _handed_down(path: str, controllers: frozenset[str]) -> frozenset[str]:
     One with processes in it cannot hand down any, unless it is the root of all:
     Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint".
     """
-    if controllers:
-        _hand_down(path, controllers)
-        controllers &= frozenset(_read(f"{path}/cgroup.subtree_control").split())
-    return controllers
+    switch = f"{path}/cgroup.subtree_control"
+    missing = controllers - frozenset(_read(switch).split())
+    if not missing:
+        return controllers
+    _hand_down(path, missing)
+    return controllers & frozenset(_read(switch).split())
 
 
 def _limit(cgroup: Cgroup, limits: Limits, path: str, text: str) -> None:
