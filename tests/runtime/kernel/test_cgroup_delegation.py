@@ -23,7 +23,7 @@ SETTINGS = {"memory": ("memory.max", 64 << 20), "hugetlb": ("hugetlb.2MB.max", 2
 """A limit of each controller; beside v1 hierarchies cgroup2 may have a single odd one."""
 
 SCRIPT = """\
-import json, os, sys
+import json, os, signal, sys
 controller, file, value = sys.argv[1:]
 from buildkit_py.runtime import userns
 from buildkit_py.runtime.kernel import cgroups, processes
@@ -38,11 +38,11 @@ if layout and layout.controllers:
     cgroup = owner.create(Limits(memory_bytes=int(value)))
     pid, pidfd = processes.clone3(0, cgroup_fd=cgroup.fd)
     if pid == 0:
-        os.read(0, 1)
-        os._exit(0)
+        signal.pause()
     told["pids"] = [int(pid) for pid in open(cgroup.directories[0] + "/cgroup.procs")] == [pid]
     told["limit"] = int(open(f"{cgroup.directories[0]}/{file}").read())
     told["warnings"] = [] if len(cgroups._CONTROLLERS) == 1 else cgroup.warnings
+    os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(pidfd)
     cgroup.remove()
