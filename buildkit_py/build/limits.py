@@ -8,13 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.runtime.host import Host
-from buildkit_py.runtime.spec import Limits
-
-_LIMITS = (
-    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending"
-    " stack"
-).split()
-
+from buildkit_py.runtime.spec import RLIMITS, Limits
 
 MOST_PROCESSES = 16384
 """Processes and threads of one RUN, where the kernel's own limit is not even smaller."""
@@ -58,8 +52,8 @@ def parse_ulimits(texts: Sequence[str]) -> Mapping[str, tuple[int, int]]:
             numbers = (-2, -2)
         if not equals or min(numbers) < -1 or (numbers[1] != -1 and numbers[0] > numbers[1]):
             raise BadLimit(f"invalid `--ulimit` `{text}`", hint="write it as `nofile=1024:2048`")
-        if name not in _LIMITS:
-            raise BadLimit(f"unknown `--ulimit` `{name}`", hint=f"one of {', '.join(_LIMITS)}")
+        if name not in RLIMITS:
+            raise BadLimit(f"unknown `--ulimit` `{name}`", hint=f"one of {', '.join(RLIMITS)}")
         limits[name] = numbers
     return limits
 

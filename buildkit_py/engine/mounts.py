@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import InputError
@@ -102,32 +102,60 @@ def _modes(words: str, text: str) -> tuple[bool, bool]:
     return read_only, copy
 
 
+_TMPFS_FLAGS = {
+    "rw": ("rw", True), "ro": ("rw", False), "exec": ("exec", True), "noexec": ("exec", False),
+    "suid": ("suid", True), "nosuid": ("suid", False), "dev": ("dev", True),
+    "nodev": ("dev", False), "defaults": ("", True),
+}  # fmt: skip
+
+
 def parse_tmpfs(text: str) -> Tmpfs:
-    """Read one `--tmpfs PATH[:OPTION,...]`. Raises BadTmpfs."""
+    """Read one `--tmpfs PATH[:OPTION,...]`. Raises BadTmpfs.
+
+    As docker has it: no programs, devices or set-user-ID in there unless an option says so, and
+    the last of contradicting options counts.
+    """
     path, _, options = text.partition(":")
     if not path.startswith("/") or posixpath.normpath(path) in ("/", "//"):
-        raise BadTmpfs(f"invalid `--tmpfs` `{text}`", hint="write it as `/run:size=64m,mode=1777`")
-    size_bytes, mode, read_only = 0, 0o1777, False
+        hint = "write it as `/run:size=64m,mode=1777`"
+        raise BadTmpfs(f"`{text}` names no absolute path for a tmpfs", hint=hint)
+    found: dict[str, Any] = {}
+    allowed: set[str] = set()
     for option in options.split(",") if options else ():
-        name, _, value = option.partition("=")
-        try:
-            match name:
-                case "size":
-                    size_bytes = parse_size(value)
-                case "mode":
-                    mode = int(value, 8) & 0o7777
-                case "ro" | "rw":
-                    read_only = name == "ro"
-                case "nosuid" | "nodev" | "exec":
-                    continue  # what it is anyway
-                case _:
-                    raise BadTmpfs(
-                        f"the option `{option}` of `--tmpfs` is not supported yet",
-                        hint="`size`, `mode`, `ro`, `rw`",
-                    )
-        except ValueError:
-            raise BadTmpfs(f"invalid `{option}` of `--tmpfs` `{text}`") from None
-    return Tmpfs(posixpath.normpath(path), size_bytes, mode, read_only)
+        name, equals, value = option.partition("=")
+        if not equals and name in _TMPFS_FLAGS:
+            flag, is_on = _TMPFS_FLAGS[name]
+            if flag == "rw":
+                found["read_only"] = not is_on
+            elif flag:
+                (allowed.add if is_on else allowed.discard)(flag)
+        elif equals and name in _TMPFS_VALUES:
+            field, read = _TMPFS_VALUES[name]
+            try:
+                found[field] = read(value)
+            except ValueError:
+                raise BadTmpfs(
+                    f"the option `{option}` of the tmpfs `{path}` is no {name}"
+                ) from None
+        else:
+            known = [*(f"{each}=" for each in _TMPFS_VALUES), *_TMPFS_FLAGS]
+            raise BadTmpfs(
+                f"unknown option `{option}` of the tmpfs `{path}`",
+                hint=f"there are {', '.join(f'`{each}`' for each in known)}",
+            )
+    return Tmpfs(posixpath.normpath(path), allowed=tuple(sorted(allowed)), **found)
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) >= (1 << 32) - 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def _mode(text: str) -> int:
+    if not text or not set(text) <= set("01234567") or int(text, 8) > 0o7777:
+        raise ValueError(text)
+    return int(text, 8)
 
 
 def parse_size(text: str) -> int:
@@ -147,3 +175,12 @@ def uncovered(paths: Sequence[str], targets: Sequence[str]) -> list[str]:
     """Return an image's volumes on which nothing is mounted by request, cleaned, each once."""
     cleaned = [posixpath.normpath(f"/{path.lstrip('/')}") for path in paths]
     return sorted({path for path in cleaned if path != "/"} - set(targets))
+
+
+_TMPFS_VALUES: dict[str, tuple[str, Callable[[str], int]]] = {
+    "size": ("size_bytes", parse_size),
+    "mode": ("mode", _mode),
+    "uid": ("uid", _id),
+    "gid": ("gid", _id),
+    "nr_inodes": ("inodes", parse_size),
+}

@@ -17,6 +17,9 @@ from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import capabilities, processes, seccomp
 from buildkit_py.runtime.setup import Workspace, bind_fd
 
+_LOCKS = 10
+"""RLIMIT_LOCKS, which Python's `resource` leaves out: Linux takes it and does nothing with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class SetLimits:
@@ -29,7 +32,7 @@ class SetLimits:
 
     def run(self, work: Workspace) -> None:
         for name, soft, hard in self.limits:
-            which = getattr(resource, f"RLIMIT_{name.upper()}")
+            which = _LOCKS if name == "locks" else getattr(resource, f"RLIMIT_{name.upper()}")
             try:
                 resource.setrlimit(which, (soft, hard))
             except (ValueError, OSError):

@@ -208,7 +208,7 @@ def _mount(spec: Bind | Tmpfs) -> setup.SetupOp:
         case Bind():
             return setup.BindPath(spec.source, spec.target, spec.read_only, spec.recursive)
         case Tmpfs():
-            return setup.MountTmpfs(spec.target, spec.size_bytes, spec.mode, spec.read_only)
+            return setup.MountTmpfs(spec)
 
 
 def _sysctls(container: Container, host: Host, private: bool) -> list[tuple[str, str, bool]]:

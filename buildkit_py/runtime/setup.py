@@ -33,9 +33,14 @@ from buildkit_py.runtime.stubs import Stub, open_place
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from buildkit_py.runtime.spec import Tmpfs
 else:
     Protocol = object
 
+_NOT_ALLOWED = {
+    "exec": MOUNT_ATTR_NOEXEC, "suid": MOUNT_ATTR_NOSUID, "dev": MOUNT_ATTR_NODEV,
+}  # fmt: skip
 _PLAIN = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC
 _PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -384,23 +389,30 @@ class BindPath:
 
 @dataclass(frozen=True, slots=True)
 class MountTmpfs:
-    target: str
-    size_bytes: int
-    mode: int
-    read_only: bool
+    spec: Tmpfs
 
     def describe(self) -> str:
-        return f"mount tmpfs on `{self.target}`"
+        return f"mount tmpfs on `{self.spec.target}`"
 
     def run(self, work: Workspace) -> None:
-        options: list[tuple[str, str | None]] = [("source", "tmpfs"), ("mode", f"{self.mode:o}")]
-        if self.size_bytes:
-            options.append(("size", str(self.size_bytes)))
-        attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
-        if self.read_only:
-            attributes |= MOUNT_ATTR_RDONLY
+        spec = self.spec
+        options: list[tuple[str, str | None]] = [("source", "tmpfs"), ("mode", f"{spec.mode:o}")]
+        options += [
+            (name, str(value))
+            for name, value in (
+                ("size", spec.size_bytes),
+                ("nr_inodes", spec.inodes),
+                ("uid", spec.uid),
+                ("gid", spec.gid),
+            )
+            if value
+        ]
+        attributes = MOUNT_ATTR_RDONLY if spec.read_only else 0
+        for name, attribute in _NOT_ALLOWED.items():
+            if name not in spec.allowed:
+                attributes |= attribute
         fd = mount_new("tmpfs", tuple(options), attributes)
-        _attach(fd, work.place(self.target, directory=True))
+        _attach(fd, work.place(spec.target, directory=True))
         os.close(fd)
 
 

@@ -15,6 +15,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+RLIMITS = (
+    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending"
+    " stack"
+).split()
+"""The names of setrlimit(2), as docker writes them."""
+
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -53,10 +59,19 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
+    """A file system in memory. size_bytes, inodes: 0 is the kernel's own bound; uid, gid: its owner
+
+    allowed: of `exec`, `suid` and `dev`, what files in it may be
+    """
+
     target: str
     size_bytes: int = 0
     mode: int = 0o1777
     read_only: bool = False
+    uid: int = 0
+    gid: int = 0
+    inodes: int = 0
+    allowed: tuple[str, ...] = ("exec",)
 
 
 MountSpec = Bind | Tmpfs

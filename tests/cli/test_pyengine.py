@@ -46,7 +46,7 @@ def test_what_docker_run_understands(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
     assert request.env == ("FILE=1", "MINE=m", "GONE", "A=b=c")
     assert [(v.source, v.read_only) for v in request.volumes] == [(str(tmp_path / "x"), True)]
-    assert request.tmpfs == (Tmpfs("/t", 1 << 20),)
+    assert request.tmpfs == (Tmpfs("/t", 1 << 20, allowed=()),)
     assert (request.workdir, request.user, request.network) == ("/w", "1:2", "none")
     assert request.ports == (Port(8080, 80, "127.0.0.1", "udp", 80),)
     assert (request.name, request.hostname, request.entrypoint) == ("n", "box", "")

@@ -59,16 +59,25 @@ def test_a_volume_name_never_leads_out_of_the_state_root() -> None:
 @pytest.mark.parametrize(
     ("text", "tmpfs"),
     [
-        ("/run", Tmpfs("/run")),
-        ("/run/:size=64m,mode=700,ro", Tmpfs("/run", 64 << 20, 0o700, True)),
-        ("/run:rw,nosuid,nodev", Tmpfs("/run")),
+        ("/run", Tmpfs("/run", allowed=())),
+        ("/run/:size=64m,mode=700,ro", Tmpfs("/run", 64 << 20, 0o700, True, allowed=())),
+        ("/run:rw,nosuid,nodev,noexec,defaults", Tmpfs("/run", allowed=())),
+        ("/run:exec,suid,dev", Tmpfs("/run", allowed=("dev", "exec", "suid"))),
+        ("/run:exec,noexec,ro,rw", Tmpfs("/run", allowed=())),
+        ("/run:uid=5,gid=6,nr_inodes=1k", Tmpfs("/run", 0, 0o1777, False, 5, 6, 1024, ())),
     ],
 )
 def test_tmpfs(text: str, tmpfs: Tmpfs) -> None:
     assert parse_tmpfs(text) == tmpfs
 
 
-@pytest.mark.parametrize("text", ["", "run", "/", "//", "/run:size=x", "/run:mode=9", "/run:uid=5"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "run", "/", "//", "/run:size=x", "/run:mode=9", "/run:mode=10000", "/run:uid=a",
+        "/run:gid=4294967295", "/run:exec=1", "/run:size", "/run:mpol=local", "/run:,",
+    ],
+)  # fmt: skip
 def test_bad_tmpfs_are_refused(text: str) -> None:
     with pytest.raises(BadTmpfs):
         parse_tmpfs(text)

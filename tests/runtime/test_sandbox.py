@@ -133,6 +133,28 @@ def test_places_to_mount_on_never_reach_the_layer(inside: Inside) -> None:
     assert out.strip() == "nameserver 192.0.2.1 0 [] ['kept']"
 
 
+def test_a_tmpfs_has_the_options_it_is_given(inside: Inside) -> None:
+    out = inside("""
+        mounts = (
+            Tmpfs("/a", 65536, 0o700, inodes=50, allowed=()),
+            Tmpfs("/b", read_only=True, allowed=("dev", "exec", "suid")),
+        )
+        print(sh("grep -E ' /[ab] ' /proc/mounts | cut -d ' ' -f 2,4", mounts=mounts).out)
+    """)
+
+    a, b = out.split("\n")[:2]
+    assert a.startswith("/a rw,nosuid,nodev,noexec,relatime,size=64k,nr_inodes=50,mode=700")
+    assert b.startswith("/b ro,relatime")
+
+
+def test_limits_that_python_has_no_name_for(inside: Inside) -> None:
+    out = inside("""
+        print(sh("grep 'file locks' /proc/self/limits", rlimits={"locks": (5, 6)}).out)
+    """)
+
+    assert out.split() == ["Max", "file", "locks", "5", "6", "locks"]
+
+
 def test_a_root_that_is_one_directory_is_left_as_it_was(inside: Inside) -> None:
     out = inside("""
         before = os.stat(box.image).st_mtime_ns
