@@ -73,8 +73,9 @@ def prepared(given: dict[str, Value], names: Sequence[str] = ()) -> Prepared:
     """
     from buildkit_py.cli.compose_config import request, warn_all, world
     from buildkit_py.compose import grants
+    from buildkit_py.compose.blame import stop_at
     from buildkit_py.compose.carried import check, notices
-    from buildkit_py.compose.load import Loading, Options, stop_at
+    from buildkit_py.compose.load import Loading, Options
     from buildkit_py.compose.project import prepare
     from buildkit_py.compose.recall import signature
     from buildkit_py.compose.render import service_hash
@@ -109,14 +110,15 @@ def images_only(given: dict[str, Value], names: Sequence[str] = ()) -> model.Pro
     What keeps an image from being built is. names: as for `prepared`
     """
     from buildkit_py.cli.compose_config import request, warn_all, world
+    from buildkit_py.compose.blame import stop_at
     from buildkit_py.compose.carried import check_builds
-    from buildkit_py.compose.load import Loading, Options, stop_at
+    from buildkit_py.compose.load import Loading, Options
     from buildkit_py.compose.project import prepare
     from buildkit_py.compose.typed import typed
 
     loading = Loading(world(), Options())
     try:
-        project = typed(prepare(request(given), loading, names))
+        project = typed(prepare(request(given), loading, names, runs=False))
         stop_at(check_builds(project))
     finally:
         warn_all(loading)
@@ -130,15 +132,15 @@ def named(given: dict[str, Value]) -> Named:
     """
     from buildkit_py.cli.compose_config import request, warn_all, world
     from buildkit_py.compose.errors import NoFile
-    from buildkit_py.compose.load import Loading, Options, load
-    from buildkit_py.compose.project import bound, select
+    from buildkit_py.compose.load import Loading, Options
+    from buildkit_py.compose.project import checked, select
 
     asked = request(given)
     environment = os.environ.get("COMPOSE_PROJECT_NAME", "")
     name = asked.name or environment
     loading = Loading(world(), Options())
     try:
-        project = bound(load(asked, loading), loading)
+        project = checked(asked, loading, fits=False)
         select(project, [])
     except NoFile:
         if not name:

@@ -7,8 +7,8 @@ import sys
 
 from buildkit_py.cli.reader import BadOption, Command, Option, read
 from buildkit_py.compose.discover import MOST_FILE_BYTES, Request, World
-from buildkit_py.compose.load import Loading, Options, load, stop_at
-from buildkit_py.compose.project import Project, bound, prune, resolve, select
+from buildkit_py.compose.load import Loading, Options, load
+from buildkit_py.compose.project import Project, checked, prune, resolve, select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -161,16 +161,13 @@ def _answer(
     loading: Loading,
 ) -> str:
     """Return what a command line asks to see."""
-    tree = load(request(given), loading)
     if values["variables"]:
-        return _variables(tree, str(values["format"] or "table"))
+        return _variables(load(request(given), loading), str(values["format"] or "table"))
     if not loading.options.interpolate:
+        tree = load(request(given), loading)
         return _uninterpolated(tree, values, names, form, loading)
-    project = bound(tree, loading)
-    if not values["no_consistency"]:
-        from buildkit_py.compose.consistency import check
-
-        stop_at(check(project))
+    project = checked(request(given), loading, fits=not values["no_consistency"])
+    _tell_refused(project, as_errors=bool(values["quiet"]))
     listing = _listing(values)
     if values["hash"]:
         return _hashes(project, str(values["hash"]), values, loading)
@@ -184,6 +181,7 @@ def _answer(
     if not values["no_env_resolution"]:
         resolve(project, loading.world, loading.warn)
     if not values["no_consistency"]:
+        from buildkit_py.compose.blame import stop_at
         from buildkit_py.compose.consistency import container_names
 
         stop_at(container_names(project))
@@ -191,6 +189,22 @@ def _answer(
 
     show = render.to_json if form == "json" else render.to_yaml_text
     return show(project.values).replace("$", "$$")
+
+
+def _tell_refused(project: Project, *, as_errors: bool) -> None:
+    """Tell values that cannot be run: `config` prints them as docker compose does, `-q` checks."""
+    if as_errors:
+        from buildkit_py.compose.blame import stop_at
+
+        stop_at(project.refused)
+    elif project.refused:
+        from buildkit_py.cli.paint import painter
+        from buildkit_py.core.draw import draw
+
+        paint = painter(sys.stderr)
+        for each in project.refused:
+            text = draw(each, level="warning", paint=paint)
+            print(f"{text}\n\n", end="", file=sys.stderr, flush=True)
 
 
 def _listing(values: dict[str, Value]) -> str:

@@ -32,11 +32,13 @@ class Binding:
     """Reads the parts of one project.
 
     errors, warn: where complaints and warnings go
+    broken: paths of what could not be read
     """
 
     def __init__(self, errors: list[InputError], warn: Warn) -> None:
         self.errors = errors
         self.warn = warn
+        self.broken: set[Path] = set()
 
     def part(self, node: Node, shape: str, path: Path) -> dict[str, Any]:
         """Return one part as a dict of what it says."""
@@ -51,6 +53,7 @@ class Binding:
             except ValueError as error:
                 message = f"`{dotted((*path, key))}`: {error}"
                 self.errors.append(BadValue(message, at=each.span))
+                self.broken.add((*path, key))
                 continue
             if value is not ABSENT:
                 out[key] = value

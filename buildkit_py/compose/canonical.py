@@ -188,6 +188,7 @@ def _ports(node: Node, where: str, errors: _Errors) -> None:
             continue
         if type(item.value) is float:
             errors.add(f"`{where}.{at}`: `{go_text(item.value)}` is no port", item)
+            out.append(item)
             continue
         try:
             ports = parse_port(str(item.value))
@@ -195,6 +196,7 @@ def _ports(node: Node, where: str, errors: _Errors) -> None:
             if errors.lenient:
                 return
             errors.add(f"`{where}.{at}`: `{item.value}`: {error}", item)
+            out.append(item)
             continue
         out += [wrap(port, item.span) for port in ports]
     node.value = out

@@ -1,11 +1,13 @@
 """What the parts of a project must be to each other; all complaints at once.
 
-Checked for the services that are switched on. Source: compose-go loader/validate.go.
+Checked for the services that are switched on. What was complained of before is not missed again.
+Source: compose-go loader/validate.go.
 """
 
 from __future__ import annotations
 
 from buildkit_py.compose.errors import Inconsistent
+from buildkit_py.compose.shapes import SHAPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +24,19 @@ class _Check:
         self.project = project
         self.name = name
         self.errors = errors
+        self.path = ("services", name)
 
     def wrong(self, message: str, *path: str, hint: str | None = None, label: str = "") -> None:
         at = self.project.at("services", self.name, *path)
         text = f"service `{self.name}` {message}"
         self.errors.append(Inconsistent(text, at=at, hint=hint, label=label))
+
+    def may_have_source(self) -> bool:
+        """Say whether a key that was complained of before says where the image is from."""
+        broken = {
+            path[2] for path in self.project.blame.broken if path[:2] == self.path and path[2:]
+        }
+        return bool(broken & {"build", "image", "provider"} or broken - SHAPES["service"].keys())
 
 
 def check(project: Project) -> list[InputError]:
@@ -65,7 +75,7 @@ def container_names(project: Project) -> list[InputError]:
 
 
 def _source(each: _Check, service: dict[str, Any]) -> None:
-    if not service.keys() & {"build", "image", "provider"}:
+    if not service.keys() & {"build", "image", "provider"} and not each.may_have_source():
         each.wrong("has neither an image nor a build context specified")
     test = service.get("healthcheck", {}).get("test")
     if test and test[0] not in ("CMD", "CMD-SHELL", "NONE"):
@@ -90,14 +100,18 @@ def _build(each: _Check, service: dict[str, Any]) -> None:
         target = context.removeprefix("service:")
         path = ("build", "additional_contexts", name)
         if target not in project.services:
-            each.wrong(f"takes the context `{name}` from `{target}`, which is no service", *path)
-        elif "build" not in project.services[target]:
+            if not project.has("services", target):
+                message = f"takes the context `{name}` from `{target}`, which is no service"
+                each.wrong(message, *path)
+        elif "build" not in project.services[target] and not project.blame.is_broken(
+            "services", target, "build"
+        ):
             each.wrong(f"takes the context `{name}` from `{target}`, which is not built", *path)
     platforms, platform = build.get("platforms"), service.get("platform")
     if platforms and platform and platform not in platforms:
         each.wrong(f"is for `{platform}`, which `build.platforms` leaves out", "build", "platforms")
     for at, secret in enumerate(build.get("secrets", ())):
-        if secret.get("source") not in project.parts("secrets"):
+        if not project.has("secrets", str(secret.get("source"))):
             path = ("build", "secrets", str(at))
             each.wrong(f"refers to the undefined build secret `{secret.get('source')}`", *path)
 
@@ -108,7 +122,7 @@ def _networks(each: _Check, service: dict[str, Any]) -> None:
     if mode and networks:
         each.wrong("declares both `network_mode` and `networks`", "network_mode")
     for name in networks:
-        if name not in project.parts("networks"):
+        if not project.has("networks", name):
             each.wrong(
                 f"refers to the undefined network `{name}`",
                 "networks",
@@ -117,7 +131,7 @@ def _networks(each: _Check, service: dict[str, Any]) -> None:
                 hint=_near(name, project.parts("networks"))
                 or f"add it below `networks:`: `{name}:`",
             )
-    if mode.startswith("service:") and mode.removeprefix("service:") not in project.services:
+    if mode.startswith("service:") and not project.has("services", mode.removeprefix("service:")):
         each.wrong(f"shares the network of `{mode[8:]}`, which is no service", "network_mode")
 
 
@@ -131,7 +145,7 @@ def _others(each: _Check, service: dict[str, Any]) -> None:
     """Services, volumes, configs, secrets and models that it names exist."""
     project = each.project
     for name, dependency in (service.get("depends_on") or {}).items():
-        if name in project.services:
+        if project.has("services", name):
             continue
         if name in project.disabled and not dependency.get("required", False):
             continue
@@ -145,7 +159,7 @@ def _others(each: _Check, service: dict[str, Any]) -> None:
         )
     for at, mount in enumerate(service.get("volumes", ())):
         source = mount.get("source")
-        if mount.get("type") == "volume" and source and source not in project.parts("volumes"):
+        if mount.get("type") == "volume" and source and not project.has("volumes", source):
             each.wrong(
                 f"refers to the undefined volume `{source}`",
                 "volumes",
@@ -157,11 +171,11 @@ def _others(each: _Check, service: dict[str, Any]) -> None:
     for section, one in (("configs", "config"), ("secrets", "secret")):
         for at, granted in enumerate(service.get(section, ())):
             source = granted.get("source", "")
-            if source not in project.parts(section):
+            if not project.has(section, source):
                 hint = _near(source, project.parts(section))
                 each.wrong(f"refers to the undefined {one} `{source}`", section, str(at), hint=hint)
     for name in service.get("models") or ():
-        if name not in project.parts("models"):
+        if not project.has("models", name):
             each.wrong(f"refers to the undefined model `{name}`", "models", name)
 
 

@@ -94,7 +94,9 @@ def _complaints(error: ValidationError, root: Node, schema: dict[str, Any]) -> l
             ]
         case "pattern":
             message = f"`{where}` cannot be `{node.value}`"
-            return [BadValue(message, at=node.span, label="not a value it can have")]
+            judged: Any = error.schema
+            label = judged.get("description") or "not a value it can have"
+            return [BadValue(message, at=node.span, label=label)]
         case "minimum" | "maximum":
             word = "at least" if error.validator == "minimum" else "at most"
             message = f"`{where}` must be {word} {rule}"

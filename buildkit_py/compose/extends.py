@@ -10,10 +10,10 @@ from __future__ import annotations
 import posixpath
 
 from buildkit_py.compose import canonical, normal
+from buildkit_py.compose.blame import stop_at
 from buildkit_py.compose.errors import BadExtends, BadYaml
 from buildkit_py.compose.include import REMOTE, relative
 from buildkit_py.compose.interpolate import Interpolation
-from buildkit_py.compose.load import stop_at
 from buildkit_py.compose.merge import forget, merge, merge_service
 from buildkit_py.compose.normal import join
 from buildkit_py.compose.reading import read

@@ -5,7 +5,8 @@ merge into what is there, drop what later entries replace, check against the sch
 forms long. Then for the whole: defaults, checks of meaning, absolute paths, named variables; and
 for a project (not for what it includes) names, networks and dependencies that it implies.
 
-An error in one phase ends the load with all errors of that phase.
+What the text, variables, `include`, `extends` or merging get wrong ends the load with all errors of
+that phase. Errors of later phases are told together: see `blame`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import posixpath
 
 from buildkit_py.compose import canonical, meaning, normal
+from buildkit_py.compose.blame import Blame, several, stop_at
 from buildkit_py.compose.discover import (
     Found,
     Request,
@@ -21,21 +23,20 @@ from buildkit_py.compose.discover import (
     discover,
     normal_name,
 )
-from buildkit_py.compose.errors import BadName, BadYaml, NoFile
+from buildkit_py.compose.errors import BadName, BadValue, BadYaml, DuplicateKey, NoFile
 from buildkit_py.compose.interpolate import Interpolation
 from buildkit_py.compose.merge import forget, merge
 from buildkit_py.compose.reading import read
-from buildkit_py.compose.schema import validate
+from buildkit_py.compose.schema import check, validate
 from buildkit_py.compose.tree import Node
 from buildkit_py.compose.unique import unique
-from buildkit_py.core.errors import InputErrors
+from buildkit_py.core.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from buildkit_py.compose.reading import Document
-    from buildkit_py.core.errors import InputError
     from buildkit_py.core.source import Source
 
 
@@ -63,6 +64,7 @@ class Loading:
     """One load: what it reads from, how, and what it has to say.
 
     warnings: in order, each once
+    blame: what is wrong so far
     extended: files that services extend, by path; included: how many files were
     """
 
@@ -70,6 +72,7 @@ class Loading:
         self.world = world
         self.options = options
         self.warnings: list[str] = []
+        self.blame = Blame()
         self.extended: dict[str, tuple[Node, list[tuple[str, ...]]]] = {}
         self.included = 0
 
@@ -92,6 +95,13 @@ class Tree:
 
 def load(request: Request, loading: Loading) -> Tree:
     """Load the project that a request names. Raises ComposeError, or InputErrors of them."""
+    tree = gather(request, loading)
+    loading.blame.stop(sort=True)
+    return tree
+
+
+def gather(request: Request, loading: Loading) -> Tree:
+    """Load a project; errors that do not keep later phases from their work are left in `blame`."""
     world, options = loading.world, loading.options
     found = discover(request, world, loading.warn)
     if not found.files:
@@ -101,24 +111,43 @@ def load(request: Request, loading: Loading) -> Tree:
             hint=f"looked for {names} and the like here and above; or name one with `-f`",
         )
     sources = [world.source(path) for path in found.files]
-    documents = [read(source) for source in sources]
+    documents = _documents(sources)
     name = _project_name(request, found, documents, loading)
     found.environment["COMPOSE_PROJECT_NAME"] = name
-    root = model(
-        list(zip(found.files, sources, documents, strict=True)),
-        loading,
-        folder=found.folder,
-        paths_from=found.folder,
-        environment=found.environment,
+    root = loading.blame.during(
+        lambda: model(
+            list(zip(found.files, sources, documents, strict=True)),
+            loading,
+            folder=found.folder,
+            paths_from=found.folder,
+            environment=found.environment,
+        )
     )
-    if not root.value:
+    if not root.value and not loading.blame.errors:
         raise BadYaml("empty compose file", at=sources[0].span(0, 0))
     if not name and options.validate:
-        raise BadName("project name must not be empty", hint="give one with `-p`, or `name:`")
+        message, hint = "project name must not be empty", "give one with `-p`, or `name:`"
+        loading.blame.add(root, [BadName(message, hint=hint)])
     if options.normalize and options.validate:
         root.set("name", name)
         normal.normalize(root, name, found.environment)
     return Tree(root, name, found)
+
+
+def _documents(sources: Sequence[Source]) -> list[list[Document]]:
+    """Read all files; keys that are there twice are told of all of them at once."""
+    found: list[list[Document]] = []
+    errors: list[InputError] = []
+    for source in sources:
+        try:
+            found.append(read(source))
+        except InputError as error:
+            # Only keys that are there twice let the rest be read.
+            if not all(isinstance(each, DuplicateKey) for each in several(error)):
+                raise
+            errors += several(error)
+    stop_at(errors)
+    return found
 
 
 def _project_name(
@@ -150,14 +179,6 @@ def _project_name(
     return normal_name(folder)
 
 
-def stop_at(errors: Sequence[InputError]) -> None:
-    """Raise what was collected, if anything was."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise InputErrors(errors)
-
-
 def model(
     files: Sequence[tuple[str, Source, Sequence[Document]]],
     loading: Loading,
@@ -187,7 +208,7 @@ def model(
     if options.absolute_paths or chain:
         paths = normal.Paths(paths_from, loading.world.home, loading.world.files.real)
         normal.absolute_paths(root, paths, errors)
-    stop_at(errors)
+    loading.blame.add(root, errors)
     normal.references(root, environment)
     return root
 
@@ -208,7 +229,14 @@ def _interpolate(
                 )
             elif loading.options.interpolate:
                 Interpolation(environment.get, errors, loading.warn).apply(document.root)
-    stop_at(errors)
+    if not all(isinstance(error, BadValue) for error in errors) or any(
+        _brings_others(document.root) for _, _, documents in files for document in documents
+    ):
+        # What a variable would have said is not known, nor what others take over from here.
+        stop_at(errors)
+    for document in (each for _, _, documents in files for each in documents):
+        loading.blame.take_out(document.root, errors)
+    loading.blame.errors += errors
 
 
 def _add(
@@ -236,7 +264,11 @@ def _add(
     unique(root)
     if not loading.options.validate:
         return
-    stop_at(validate(root))
+    if wrong := validate(root):
+        loading.blame.add(root, wrong)
+        if not check(root):
+            # No later phase can be sure of anything.
+            loading.blame.stop()
     if root.value.pop("version", None) is not None:
         loading.warn(
             f"{source.name}: the attribute `version` is obsolete, it will be ignored,"
@@ -245,9 +277,13 @@ def _add(
     errors: list[InputError] = []
     lenient = not loading.options.interpolate
     canonical.canonical(root, errors, loading.warn, lenient=lenient)
-    stop_at(errors)
+    loading.blame.add(root, errors)
     canonical.drop_empty(root)
     unique(root)
+
+
+def _brings_others(root: Node) -> bool:
+    return root.get("include") is not None or _extends_any(root)
 
 
 def _extends_any(root: Node) -> bool:

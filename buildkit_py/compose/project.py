@@ -8,8 +8,8 @@ the removal of what no service uses (`prune`). The typed model is made of this: 
 from __future__ import annotations
 
 from buildkit_py.compose.bind import Binding
+from buildkit_py.compose.blame import Blame, part_of, place_of, stop_at
 from buildkit_py.compose.errors import BadEnvFile, BadValue, NoService
-from buildkit_py.compose.load import stop_at
 from buildkit_py.compose.normal import SECRET_VALUE
 from buildkit_py.compose.tree import Node, find
 
@@ -35,16 +35,20 @@ class Project:
     environment: the variables it was read with
     secret_values, config_values: contents that came from variables; never printed
     root: the tree, for places
+    blame: what was complained of before, and is not in here
+    refused: complaints of `values.check`, which keep the project from being run
     """
 
-    def __init__(self, values: dict[str, Any], tree: Tree, profiles: Sequence[str]) -> None:
+    def __init__(self, values: dict[str, Any], tree: Tree, blame: Blame) -> None:
         self.values = values
+        self.blame = blame
+        self.refused: Sequence[InputError] = ()
         self.disabled: Parts = {}
         self.name = tree.name
         self.folder = tree.found.folder
         self.files = tree.found.files
         self.environment: Mapping[str, str] = tree.found.environment
-        self.profiles = list(profiles)
+        self.profiles = list(tree.found.profiles)
         self.root = tree.root
         self.secret_values = _contents(tree.root, "secrets", SECRET_VALUE)
         self.config_values = _contents(tree.root, "configs", "content")
@@ -68,6 +72,19 @@ class Project:
             path = path[:-1]
         return self.root.span
 
+    def value_at(self, *path: str) -> Span:
+        """Return the text of a value, or of the one that it is a part of; else what is above it."""
+        for end in range(len(path), 0, -1):
+            node = find(self.root, path[:end])
+            if node is not None:
+                is_value = end == len(path) or type(node.value) not in (dict, list)
+                return node.span if is_value else node.place
+        return self.root.span
+
+    def has(self, section: str, name: str) -> bool:
+        """Say whether there is a network, volume, ... of a name, if only a wrong one."""
+        return name in self.parts(section) or self.blame.is_broken(section, name)
+
 
 def _contents(root: Node, section: str, key: str) -> dict[str, str]:
     entries = root.get(section)
@@ -80,9 +97,18 @@ def _contents(root: Node, section: str, key: str) -> dict[str, str]:
 
 def bound(tree: Tree, loading: Loading) -> Project:
     """Read a tree's values. Raises BadValue, or several of them."""
-    errors: list[InputError] = []
-    values = Binding(errors, loading.warn).part(tree.root, "project", ())
-    stop_at(errors)
+    project = _bound(tree, loading)
+    loading.blame.stop(sort=True)
+    return project
+
+
+def _bound(tree: Tree, loading: Loading) -> Project:
+    """Read a tree's values; what cannot be read is left out, and in `blame`."""
+    binding = Binding(loading.blame.errors, loading.warn)
+    values = binding.part(tree.root, "project", ())
+    for path in {part_of(each) for each in binding.broken}:
+        loading.blame.broken.add(path)
+        _leave_out(values, path)
     values["name"] = tree.name
     values.setdefault("services", {})
     for config in (values.get("configs") or {}).values():
@@ -93,8 +119,34 @@ def bound(tree: Tree, loading: Loading) -> Project:
         for name, part in (values.get(section) or {}).items():
             if part is None:
                 values[section][name] = {}
-    project = Project(values, tree, tree.found.profiles)
+    project = Project(values, tree, loading.blame)
     activate(project, tree.found.profiles)
+    return project
+
+
+def _leave_out(values: dict[str, Any], path: Sequence[str]) -> None:
+    for name in path[:-1]:
+        values = values.get(name) or {}
+    values.pop(path[-1], None)
+
+
+def checked(request: Request, loading: Loading, *, fits: bool = True) -> Project:
+    """Load a project, read its values and, unless `fits` is False, check whether they fit.
+
+    Raises ComposeError, or InputErrors of all that is wrong; what docker compose lets through and
+    docker's daemon refuses is in `refused`.
+    """
+    from buildkit_py.compose.load import gather
+
+    project = _bound(gather(request, loading), loading)
+    if fits:
+        from buildkit_py.compose import consistency, values
+
+        loading.blame.errors += consistency.check(project)
+        project.refused = sorted(values.check(project), key=place_of)
+    if loading.blame.errors:
+        loading.blame.errors += project.refused
+        loading.blame.stop(sort=True)
     return project
 
 
@@ -283,18 +335,24 @@ def _labels(
 
 
 def prepare(
-    request: Request, loading: Loading, names: Sequence[str] = (), *, all_resources: bool = False
+    request: Request,
+    loading: Loading,
+    names: Sequence[str] = (),
+    *,
+    all_resources: bool = False,
+    runs: bool = True,
 ) -> Project:
     """Return a project ready to be run: checked, selected, with all its variables.
 
     names: services to keep, with what they depend on; all of them when there are none
+    runs: False lets values pass that only keep a service from being run
     Raises ComposeError, or InputErrors of several. `typed.typed` makes the engine's model of it.
     """
-    from buildkit_py.compose.consistency import check, container_names
-    from buildkit_py.compose.load import load
+    from buildkit_py.compose.consistency import container_names
 
-    project = bound(load(request, loading), loading)
-    stop_at(check(project))
+    project = checked(request, loading)
+    if runs:
+        stop_at(project.refused)
     select(project, names)
     if not all_resources:
         prune(project)

@@ -12,6 +12,7 @@ of them is ours, because compose files are not the YAML that PyYAML constructs:
 
 from __future__ import annotations
 
+from buildkit_py.compose.blame import stop_at
 from buildkit_py.compose.errors import BadYaml, DuplicateKey, TooLarge
 from buildkit_py.compose.events import error_class, parser_of
 from buildkit_py.compose.scalars import resolve
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildkit_py.compose.tree import Path
+    from buildkit_py.core.errors import InputError
 
 MOST_NODES = 100_000
 """Values of one document after aliases are expanded (compose-go: 100,000 visits)."""
@@ -55,8 +57,11 @@ class Document:
 
 
 def read(source: Source) -> list[Document]:
-    """Return the documents of a YAML text; raises BadYaml, DuplicateKey, TooLarge."""
-    return list(_Reader(source).documents())
+    """Return the documents of a YAML text; raises BadYaml, TooLarge, and DuplicateKey of each."""
+    reader = _Reader(source)
+    documents = list(reader.documents())
+    stop_at(list(reader.twice.values()))
+    return documents
 
 
 class _Reader:
@@ -73,6 +78,7 @@ class _Reader:
         self.targets: dict[int, int] = {}
         self.open: set[int] = set()
         self.nodes = 0
+        self.twice: dict[Span, InputError] = {}
 
     def documents(self) -> Iterator[Document]:
         broken = error_class()
@@ -161,18 +167,21 @@ class _Reader:
         start = self.events[at]
         own: dict[str, Node] = {}
         keys: dict[str, Span] = {}
+        again: set[str] = set()
         merged: list[Node] = []
         at += 1
         while type(self.events[at]).__name__ != "MappingEndEvent":
             key, at = self._key(at)
             name, place = key.value, key.span
             if name in keys:
-                raise DuplicateKey(
+                # An alias reads the mapping again, and would tell it again.
+                self.twice[place] = DuplicateKey(
                     f"the key `{name}` is already defined at line {keys[name].line}",
                     at=place,
-                    label="the second one",
+                    label="the second one" if name not in again else "again",
                 )
-            keys[name] = place
+                again.add(name)
+            keys.setdefault(name, place)
             if key.key is not None:
                 found, at = self._value(at, path, depth + 1)
                 merged += self._merged(found)

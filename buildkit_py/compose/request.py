@@ -1,6 +1,6 @@
 """A service of the model made what the engine is asked for.
 
-`carried.check` has found before that all of it can be carried out.
+`carried.check` has found before that all of it can be carried out, `values.check` that it is right.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def request_of(
         labels=labels,
         volumes=_volumes(project, service, kept or {}),
         tmpfs=_tmpfs(service),
-        files=_files(project, service, contents),
+        files=_files(service, contents),
         workdir=service.working_dir or "",
         user=service.user or "",
         hostname=service.hostname or "",
@@ -153,14 +153,14 @@ def request_of(
         cap_add=service.cap_add,
         cap_drop=service.cap_drop,
         no_new_privileges=no_new_privileges(others.get("security_opt") or ()),
-        limits=_limits(project, service),
+        limits=_limits(service),
         sysctls={str(key): str(value) for key, value in (others.get("sysctls") or {}).items()},
         rlimits=rlimits_of(others.get("ulimits") or {}),
         shm_bytes=int(others.get("shm_size") or 0),
         groups=tuple(str(each) for each in others.get("group_add") or ()),
         terminal=service.tty,
         stdin_open=service.stdin_open,
-        restart=_restart(project, service),
+        restart=_restart(service),
         healthcheck=_healthcheck(service),
         stop_signal=service.stop_signal or "",
         stop_seconds=None if grace is None else grace / 1e9,
@@ -169,24 +169,17 @@ def request_of(
     )  # fmt: skip
 
 
-def _limits(project: model.Project, service: model.Service) -> Limits:
-    from buildkit_py.engine.limit_checks import check
+def _limits(service: model.Service) -> Limits:
     from buildkit_py.runtime.spec import Limits
 
     given = service.limits
-    limits = Limits(
+    return Limits(
         memory_bytes=given.memory_bytes or 0,
         swap_bytes=given.memory_swap_bytes or 0,
         reservation_bytes=given.memory_reservation_bytes or 0,
         cpus=round(float(given.cpus or 0), 6),  # read as 32 bits, as compose-go does
         pids=max(given.pids or 0, 0),
     )
-    try:
-        check(limits)
-    except InputError as error:
-        error.at = project.at("services", service.name)
-        raise
-    return limits
 
 
 def _ports(service: model.Service) -> tuple[Port, ...]:
@@ -252,25 +245,18 @@ def _tmpfs(service: model.Service) -> tuple[Tmpfs, ...]:
                     int(mount.options.get("size") or 0),
                     0o1777 if mode is None else mode if type(mode) is int else int(mode, 8),
                     mount.read_only,
+                    allowed=(),
                 )
             )
     return tuple(made)
 
 
-def _files(
-    project: model.Project, service: model.Service, contents: Contents
-) -> tuple[FileRequest, ...]:
+def _files(service: model.Service, contents: Contents) -> tuple[FileRequest, ...]:
     from buildkit_py.engine.containers import FileRequest
 
     made = []
     for section, granted in (("secrets", service.secrets), ("configs", service.configs)):
-        for at, each in enumerate(granted):
-            place = ("services", service.name, section, str(at))
-            for key in ("uid", "gid"):
-                number = getattr(each, key)
-                if number and not number.isdigit():
-                    message = f"`{key}` is a number, not `{number}`"
-                    raise BadValue(message, at=project.at(*place, key))
+        for each in granted:
             data = contents[section, each.source]
             made.append(
                 FileRequest(
@@ -313,7 +299,7 @@ def _log(project: model.Project, service: model.Service) -> LogBounds:
         raise
 
 
-def _restart(project: model.Project, service: model.Service) -> RestartPolicy:
+def _restart(service: model.Service) -> RestartPolicy:
     from buildkit_py.engine.containers import RestartPolicy
 
     policy = (service.others.get("deploy") or {}).get("restart_policy")
@@ -327,16 +313,12 @@ def _restart(project: model.Project, service: model.Service) -> RestartPolicy:
                 return RestartPolicy("unless-stopped")
             case _:
                 return RestartPolicy("always")
-    name, colon, most = (service.restart or "no").partition(":")
+    name, _, most = (service.restart or "no").partition(":")
     match name:
-        case "no" | "always" | "unless-stopped" if not colon:
+        case "no" | "always" | "unless-stopped":
             return RestartPolicy(name)
-        case "on-failure" if not colon or (most.isascii() and most.isdigit()):
+        case _:
             return RestartPolicy("on-failure", int(most or 0))
-    raise BadValue(
-        f"invalid restart policy `{service.restart}`",
-        at=project.at("services", service.name, "restart"),
-    )
 
 
 def _healthcheck(service: model.Service) -> Healthcheck | None:

@@ -19,27 +19,34 @@ LEAST_BYTES = 6 << 20
 
 
 class BadLimit(InputError):
+    """about: which one is at fault, `memory`, `swap` or `reservation`"""
+
     code = "engine/bad-limit"
+
+    def __init__(self, message: str, about: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.about = about
 
 
 def check(limits: Limits) -> None:
     """Raise BadLimit for what contradicts itself."""
     memory, swap, reservation = limits.memory_bytes, limits.swap_bytes, limits.reservation_bytes
     if 0 < memory < LEAST_BYTES:
-        raise BadLimit("a limit of memory is 6 MiB at the least")
+        raise BadLimit("a limit of memory is 6 MiB at the least", "memory")
     if swap > 0 and not memory:
         raise BadLimit(
-            "a limit of memory and swap needs a limit of memory", hint="set that of memory, too"
+            "a limit of memory and swap needs a limit of memory", "swap", "set that of memory, too"
         )
     if memory and 0 < swap < memory:
         raise BadLimit(
             "the limit of memory and swap together is below that of memory",
-            hint="it counts both: equal ones leave no swap",
+            "swap",
+            "it counts both: equal ones leave no swap",
         )
     if 0 < reservation < LEAST_BYTES:
-        raise BadLimit("a reservation of memory is 6 MiB at the least")
+        raise BadLimit("a reservation of memory is 6 MiB at the least", "reservation")
     if memory and reservation > memory:
-        raise BadLimit("the reservation of memory is above its limit")
+        raise BadLimit("the reservation of memory is above its limit", "reservation")
 
 
 _NOTHING: dict[str, dict[str, Any]] = {

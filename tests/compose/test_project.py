@@ -363,19 +363,19 @@ networks: {front: }
     )
 
     assert [(error.message, error.at and error.at.line) for error in found] == [
+        ("service `web` refers to the undefined network `frnt`", 4),
+        ("service `web` refers to the undefined volume `data`", 5),
+        ("service `web` mounts `/x` twice: `tmpfs.0` does so, too", 5),
+        ("dependency cycle detected: db -> web -> db", 7),
+        ("service `web` has 2 containers, but `container_name` names one of them", 9),
         ("service `db` has neither an image nor a build context specified", 10),
+        ("service `db` refers to the undefined secret `pw`", 12),
         (
             "service `db` has a health check that starts with none of `CMD`, `CMD-SHELL`, `NONE`",
             13,
         ),
-        ("service `db` refers to the undefined secret `pw`", 12),
-        ("service `web` refers to the undefined network `frnt`", 4),
-        ("service `web` refers to the undefined volume `data`", 5),
-        ("service `web` has 2 containers, but `container_name` names one of them", 9),
-        ("service `web` mounts `/x` twice: `tmpfs.0` does so, too", 5),
-        ("dependency cycle detected: db -> web -> db", 7),
     ]
-    assert found[3].hint == "did you mean `front`?"
+    assert found[0].hint == "did you mean `front`?"
 
 
 def test_interpolation_errors_of_all_files_come_together() -> None:

@@ -190,14 +190,6 @@ def test_secrets_and_configs_are_files() -> None:
     ]
 
 
-def test_a_uid_that_is_no_number_is_refused_at_its_place() -> None:
-    with pytest.raises(BadValue, match="`uid` is a number, not `root`"):
-        requested(
-            "secrets: [{source: pw, uid: root}]", "secrets: {pw: {file: ./pw}}\n",
-            contents={("secrets", "pw"): b""},
-        )  # fmt: skip
-
-
 def test_healthchecks() -> None:
     check = requested("healthcheck: {test: curl x, interval: 2s, retries: 4}").healthcheck
     assert check is not None
@@ -245,12 +237,13 @@ def test_the_image_of_a_build_has_a_name() -> None:
     assert image_of("app", project.services["b"]) == "x:1"
 
 
-def test_all_faults_of_values_come_at_once_and_have_places() -> None:
+def test_all_missing_binds_come_at_once_and_have_places() -> None:
+    bind = "{type: bind, source: /nowhere/at/all, target: /x}"
     text = (
-        "services:\n  a: {image: b, restart: often}\n"
-        "  c:\n    image: b\n    platform: nonsense/a/b/c/d\n  ok: {image: b}\n"
+        f"services:\n  a: {{image: b, volumes: [{bind}]}}\n"
+        f"  c:\n    image: b\n    volumes: [{bind}]\n  ok: {{image: b}}\n"
     )
 
     found = faults(typed(loaded(text)), {})
 
-    assert [error.at.line for error in found if error.at is not None] == [2, 3]
+    assert [error.at.line for error in found if error.at is not None] == [2, 5]

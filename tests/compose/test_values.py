@@ -22,7 +22,7 @@ from tests.compose.conftest import loaded, service, world
         ("cpu_count: '2'", "cpu_count", 2),
         ("cpu_quota: 1000.0", "cpu_quota", 1000),
         ("cpus: '1.5'", "cpus", 1.5),
-        ("mem_limit: 1024.0", "mem_limit", "1024"),
+        ("mem_limit: 10485760.0", "mem_limit", "10485760"),
         ("mem_limit: 0", "mem_limit", None),
         ("healthcheck: {retries: 2.0}", "healthcheck", {"retries": 2}),
         ("group_add: [5, a]", "group_add", ["5", "a"]),
