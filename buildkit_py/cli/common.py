@@ -73,6 +73,17 @@ def report(error: BuildkitError) -> int:
     return error.exit_code
 
 
+def report_refused(error: BuildkitError) -> int:
+    """Report why a program cannot begin in a container; return docker's exit code, or raise it.
+
+    Its user and its directory are docker's 126, whatever else we make of a wrong input.
+    """
+    if error.code not in ("runtime/unknown-account", "runtime/cwd"):
+        raise error
+    report(error)
+    return 126
+
+
 def report_bug(error: Exception) -> int:
     """Write the traceback to a file, say where it is, and return 70.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from buildkit_py.cli.common import report_refused
 from buildkit_py.cli.compose_common import (
     at_once,
     changing,
@@ -118,16 +119,25 @@ def run_exec(given: dict[str, Value], argv: Sequence[str]) -> int:
     known = one_of(running, service, index)
     env = read_variables(_many(values["env"]), os.environ)
     env = tuple(each for each in env if "=" in each)
+    from buildkit_py.core.errors import BuildkitError
+
+    try:
+        return _execute(engine.group_of(known), known.spec.id, command, env, values)
+    except BuildkitError as error:
+        return report_refused(error)
+
+
+def _execute(
+    group: Group, id: str, command: Sequence[str], env: tuple[str, ...], values: dict[str, Value]
+) -> int:
     user = str(values["user"]) if values["user"] else None
     cwd = str(values["workdir"] or "")
-    group = engine.group_of(known)
     if values["detach"]:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             with group.execute(
-                known.spec.id, command, (nothing, nothing, nothing), env=env, cwd=cwd, user=user,
-                detach=True,
-            ) as connection:  # fmt: skip
+                id, command, (nothing, nothing, nothing), env=env, cwd=cwd, user=user, detach=True
+            ) as connection:
                 connection.receive()
         finally:
             os.close(nothing)
@@ -135,9 +145,8 @@ def run_exec(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.engine.attached import execute
 
     end = execute(
-        group, known.spec.id, command, env=env, cwd=cwd, user=user,
-        terminal=_wants_terminal(values), interactive=bool(values["interactive"]),
-        notice=print_notice,
+        group, id, command, env=env, cwd=cwd, user=user, terminal=_wants_terminal(values),
+        interactive=bool(values["interactive"]), notice=print_notice,
     )  # fmt: skip
     if end.message:
         _complain(end.message)
@@ -170,7 +179,7 @@ def run_run(given: dict[str, Value], argv: Sequence[str]) -> int:
         if values["detach"]:
             group.start(id)
             tell_news(news)
-            print(request.name)
+            print(id)
             return 0
         from buildkit_py.engine.attached import run
         from buildkit_py.engine.containers import CannotStart

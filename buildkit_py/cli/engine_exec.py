@@ -15,6 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from buildkit_py.cli.reader import Value
+    from buildkit_py.engine.client import Group
+
 EXEC = Command(
     "pyengine exec",
     "Run a further program in a container that runs, and exit as it exits.",
@@ -63,14 +66,24 @@ def run_exec(argv: Sequence[str]) -> int:
         *read_variables(texts_of(values, "env"), os.environ),
     )
     env = tuple(each for each in env if "=" in each)
+    from buildkit_py.cli.common import report_refused
+    from buildkit_py.core.errors import BuildkitError
+
+    try:
+        return _execute(engine.group_of(known), known.spec.id, arguments[1:], env, values)
+    except BuildkitError as error:
+        return report_refused(error)
+
+
+def _execute(
+    group: Group, id: str, command: Sequence[str], env: tuple[str, ...], values: dict[str, Value]
+) -> int:
     cwd, user = text_of(values, "workdir"), text_of(values, "user") or None
-    group = engine.group_of(known)
     if values["detach"]:
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            streams = (nothing, nothing, nothing)
             connection = group.execute(
-                known.spec.id, arguments[1:], streams, env=env, cwd=cwd, user=user,
+                id, command, (nothing, nothing, nothing), env=env, cwd=cwd, user=user,
                 terminal=bool(values["tty"]), detach=True,
             )  # fmt: skip
             with connection:
@@ -81,7 +94,7 @@ def run_exec(argv: Sequence[str]) -> int:
     from buildkit_py.engine.attached import execute
 
     end = execute(
-        group, known.spec.id, arguments[1:], env=env, cwd=cwd, user=user,
+        group, id, command, env=env, cwd=cwd, user=user,
         terminal=bool(values["tty"]), interactive=bool(values["interactive"]),
         notice=print_notice,
     )  # fmt: skip

@@ -15,12 +15,14 @@ from buildkit_py.compose.waiting import ServiceFailed, is_readable, wait_for_ser
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import BuildkitError, HostError, StateError
 from buildkit_py.core.threads import block_signals
-from buildkit_py.engine.containers import NotRunning, UnknownContainer
+from buildkit_py.engine.containers import CannotStart, NotRunning, UnknownContainer
 from buildkit_py.engine.events import News
 from buildkit_py.engine.limit_checks import hint
 from buildkit_py.engine.network_records import NetworkInUse, UnknownNetwork
 from buildkit_py.engine.volume_records import UnknownVolume
+from buildkit_py.runtime.network.publish import PortTaken
 from buildkit_py.runtime.network.subnets import BadSubnet
+from buildkit_py.runtime.users import UnknownAccount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -244,16 +246,30 @@ def _do(action: Action, work: Work) -> None:
         return
     except BuildkitError as error:
         work.tell(Told(resource, name, "Error", "error"))
-        # What this machine cannot, and damaged records, keep their codes: they are no service's.
-        # So does what has a place in a file.
-        is_ours = action.service and error.at is None
-        if is_ours and not isinstance(error, HostError | StateError):
-            raise ServiceFailed(
-                f"service `{action.service}`: {error.message}", hint=error.hint, notes=error.notes
-            ) from error
+        if action.service and is_of_service(error):
+            raise of_service(error, action.service) from error
         raise
     if finished:
         work.tell(Told(resource, name, finished, "done"))
+
+
+def is_of_service(error: BuildkitError) -> bool:
+    """Say whether an error is about a service.
+
+    What this machine cannot, damaged records, and what has a place in a file, speak for themselves.
+    """
+    if error.code in (PortTaken.code, CannotStart.code):
+        return True
+    return error.at is None and not isinstance(error, HostError | StateError)
+
+
+def of_service(error: BuildkitError, service: str) -> ServiceFailed:
+    """Return an error as one of a service, which it names."""
+    is_host = isinstance(error, HostError)
+    return ServiceFailed(
+        f"service `{service}`: {error.message}", code=error.code if is_host else None,
+        hint=error.hint, notes=error.notes,
+    )  # fmt: skip
 
 
 def _words(action: Action, work: Work) -> tuple[str, str, str, str]:
@@ -312,7 +328,12 @@ def _create(action: Action, work: Work) -> None:
     request = request_of(
         project, service, name=action.target, labels=labels, contents=work.contents, kept=kept
     )
-    spec = work.group.create(request)
+    try:
+        spec = work.group.create(request)
+    except UnknownAccount as error:
+        if service.user:
+            error.at = project.value_at("services", service.name, "user")
+        raise
     work.ids[action.target] = spec.id
     for text in work.engine.host.lacks:
         work.notice_once(text)

@@ -222,7 +222,8 @@ class Project:
     """A project: what is on, what is off, and what the services share.
 
     folder: absolute; files: absolute paths of the compose files, or `-`
-    place: gives the span of a path of keys, such as ("services", "web", "ports")
+    place, value_place: give the span of a path of keys, such as ("services", "web", "ports"): that
+        of the last key, and that of its value
     """
 
     name: str
@@ -236,9 +237,15 @@ class Project:
     configs: Mapping[str, FileObject]
     environment: Mapping[str, str] = field(repr=False)
     place: Any = field(repr=False, compare=False)
+    value_place: Any = field(repr=False, compare=False)
     others: Data = field(default_factory=dict)
 
     def at(self, *path: str) -> Span:
-        """Return the characters of a value, or of the nearest thing above it."""
+        """Return the key of a value, or of the nearest thing above it."""
         found: Span = self.place(*path)
+        return found
+
+    def value_at(self, *path: str) -> Span:
+        """Return the text of a value."""
+        found: Span = self.value_place(*path)
         return found

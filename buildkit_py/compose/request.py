@@ -126,6 +126,7 @@ def request_of(
             for key, value in service.environment.items()
         ),
         labels=labels,
+        image_label=f"{LABEL}image",
         volumes=_volumes(project, service, kept or {}),
         tmpfs=_tmpfs(service),
         files=_files(service, contents),

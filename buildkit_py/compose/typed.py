@@ -70,6 +70,7 @@ def typed(project: Project) -> model.Project:
         },
         environment=project.environment,
         place=project.at,
+        value_place=project.value_at,
         others=rest.data,
     )
 

@@ -137,6 +137,7 @@ class ContainerRequest:
     healthcheck: None is the image's, a test of ("NONE",) is none; times in nanoseconds
     stop_signal, stop_seconds: "" and None are the image's, else SIGTERM and ten seconds
     exposed_ports: `80/tcp`, beside the image's
+    image_label: name of a label that becomes the image's id; "" is none
     """
 
     image: str
@@ -146,6 +147,7 @@ class ContainerRequest:
     entrypoint: tuple[str, ...] | None = None
     env: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    image_label: str = ""
     volumes: tuple[VolumeRequest, ...] = ()
     tmpfs: tuple[Tmpfs, ...] = ()
     files: tuple[FileRequest, ...] = ()

@@ -79,6 +79,7 @@ def create(
             store, request.image, platform=request.platform, policy=request.pull,
             on_pull=on_pull, progress=progress,
         )  # fmt: skip
+        made_of = {request.image_label: record.config} if request.image_label else {}
         manifest = store.images.manifest(record.descriptor.digest)
         active = store.snapshots.prepare(store.snapshots.unpack_image(manifest, image))
         undo = ExitStack()
@@ -102,7 +103,7 @@ def create(
             image_id=record.config,
             container=_container(request, image.config, id, final, active, host, mounts, account,
                                  cwd),
-            labels={**image.config.labels, **request.labels},
+            labels={**image.config.labels, **request.labels, **made_of},
             hosts=request.hosts,
             network_mode=request.network_mode,
             networks=request.networks,

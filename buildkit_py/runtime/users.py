@@ -51,7 +51,7 @@ def resolve_account(root_fd: int, text: str, *, groups: tuple[str, ...] = ()) ->
         if wanted is None:
             raise UnknownAccount(
                 f"unable to find user {user}: no matching entries in passwd file",
-                hint="add the user in an earlier step, or give a number",
+                hint="add it to the image's `/etc/passwd`, or give a number such as `1000`",
             )
         uid = wanted
         home = "/root" if not user else "/"
@@ -77,7 +77,10 @@ def _find_group(root_fd: int, group: str) -> int:
         number = _entry(row[2])
         if row[0] == group and number is not None:
             return number
-    raise UnknownAccount(f"unable to find group {group}: no matching entries in group file")
+    raise UnknownAccount(
+        f"unable to find group {group}: no matching entries in group file",
+        hint="add it to the image's `/etc/group`, or give a number such as `1000`",
+    )
 
 
 def _number(text: str) -> int | None:

@@ -228,6 +228,7 @@ def test_labels_are_those_of_docker_compose() -> None:
     assert oneoff["com.docker.compose.oneoff"] == "True"
     assert oneoff["com.docker.compose.slug"] == "0123"
     assert oneoff["com.docker.compose.replace"] == "id"
+    assert requested("tty: true").image_label == "com.docker.compose.image"
 
 
 def test_the_image_of_a_build_has_a_name() -> None:

@@ -76,10 +76,11 @@ def test_rm_leaves_programs_of_run(anyone: Person) -> None:
     text = lasting('services: {a: {image: busybox, command: [sh, -c, "STAYS"]}}\n')
     with project(anyone, text) as app:
         app("up", "-d")
-        name = app("run", "-d", "a").stdout.strip()
+        id = app("run", "-d", "a").stdout.strip()
+        (name,) = set(app.containers()) - {"app-a-1"}
         app("rm", "-sf", "a")
         assert {key: row["State"] for key, row in app.containers().items()} == {name: "running"}
-        app.engine("stop", name)
+        app.engine("stop", id)
         assert "No stopped containers" in app("rm", "-f").stderr
         assert set(app.containers()) == {name}
 

@@ -127,10 +127,12 @@ def test_a_taken_port_is_told_and_nothing_stays(person: Person) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with project(person, TEXT.replace("%PORTS%", f"127.0.0.1:{port}:80")) as app:
-            failed = app("up", "-d", code=None)
+            failed = app("up", "-d", code=1)
 
-            assert failed.code != 0
-            assert f"Bind for 127.0.0.1:{port} failed: port is already allocated" in failed.stderr
+            assert (
+                f"error[network/port-taken]: service `web`: Bind for 127.0.0.1:{port} failed:"
+                " port is already allocated\n" in failed.stderr
+            )
             assert app.states()["web-1"] == "created"
 
 

@@ -97,9 +97,10 @@ def test_run_takes_options_like_docker_compose(anyone: Person) -> None:
 
 def test_run_in_the_background_with_a_port(anyone: Person) -> None:
     with project(anyone, lasting(TASKS), {"pw": ""}) as app:
-        name = app("run", "-d", "--no-deps", "-P", "task", "httpd", "-f", "-p", "80").stdout.strip()
+        id = app("run", "-d", "--no-deps", "-P", "task", "httpd", "-f", "-p", "80").stdout.strip()
 
-        (row,) = (row for each, row in app.containers().items() if each == name)
+        assert re.fullmatch("[0-9a-f]{64}", id)
+        (row,) = (row for row in app.containers().values() if id.startswith(row["ID"]))
         (published,) = row["Publishers"]
         address = (published["URL"], published["PublishedPort"])
 
@@ -143,9 +144,9 @@ def test_run_waits_until_nobody_wants_it_to(anyone: Person) -> None:
 
 def test_run_in_the_background_leaves_nothing_with_rm(anyone: Person) -> None:
     with project(anyone, lasting(TASKS), {"pw": ""}) as app:
-        name = app("run", "-d", "--rm", "--no-deps", "task", "sh", "-c", STAYS).stdout.strip()
-        assert app.containers()[name]["State"] == "running"
-        app.engine("stop", name)
+        id = app("run", "-d", "--rm", "--no-deps", "task", "sh", "-c", STAYS).stdout.strip()
+        assert [row["State"] for row in app.containers().values()] == ["running"]
+        app.engine("stop", id)
         assert eventually(lambda: app.containers() == {})
 
 
@@ -244,9 +245,8 @@ def test_a_terminal_reaches_the_program_of_exec(anyone: Person) -> None:
 def test_exec_falls_back_to_a_container_of_run(anyone: Person) -> None:
     text = lasting('services: {a: {image: busybox, command: [sh, -c, "STAYS"]}}\n')
     with project(anyone, text) as app:
-        name = app("run", "-d", "a").stdout.strip()
-        alone = app("exec", "a", "hostname").stdout.strip()
-        assert alone == app.containers()[name]["ID"][:12]
+        id = app("run", "-d", "a").stdout.strip()
+        assert app("exec", "a", "hostname").stdout.strip() == id[:12]
         app("up", "-d")
         assert app("exec", "a", "hostname").stdout.strip() == app.id("a-1")[:12]
 
@@ -277,6 +277,8 @@ def test_exec_runs_a_program_beside_the_first(anyone: Person) -> None:
         assert fed(app, "piped\n", "exec", "-T", "a", "cat").stdout == "piped\n"
         assert app("exec", "a", "no-such-program", code=127).stdout == ""
         assert app("exec", "a", "/etc", code=126).stdout == ""
+        assert "`/nosuch`" in app("exec", "-w", "/nosuch", "a", "pwd", code=126).stderr
+        assert "find user nosuch" in app("exec", "-u", "nosuch", "a", "id", code=126).stderr
         app("exec", "-d", "a", "touch", "/there")
         assert eventually(lambda: app("exec", "a", "ls", "/there", code=None).code == 0)
         assert "no such service: b" in app("exec", "b", "true", code=2).stderr

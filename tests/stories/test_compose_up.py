@@ -689,3 +689,30 @@ def test_an_up_that_was_answered_from_memory_sees_every_change(anyone: Person) -
         app("up", "-d")
         app("down")
         assert "app-a-1  Started" in app("up", "-d").stderr
+
+
+def test_a_start_that_fails_names_its_service(anyone: Person) -> None:
+    text = (
+        "services:\n  a: {image: busybox, command: [no-such-program]}\n"
+        "  b:\n    image: busybox\n    user: nosuch\n"
+    )
+    with project(anyone, text) as app:
+        missing = app("up", "-d", "a", code=1)
+        unknown = app("up", "-d", "b", code=2)
+
+        assert (
+            "error[engine/cannot-start]: service `a`: `no-such-program`: executable file not found"
+            " in $PATH\n" in missing.stderr
+        )
+        assert (
+            "error[runtime/unknown-account]: unable to find user nosuch" in unknown.stderr
+            and "compose.yaml:5:11\n" in unknown.stderr
+        )
+
+
+def test_containers_know_the_image_they_are_made_of(anyone: Person) -> None:
+    with project(anyone, "services: {a: {image: busybox, command: 'true'}}\n") as app:
+        app("create")
+
+        found = app.inspect("a-1")
+        assert found["Config"]["Labels"]["com.docker.compose.image"] == found["Image"]
