@@ -704,10 +704,8 @@ def test_a_start_that_fails_names_its_service(anyone: Person) -> None:
             "error[engine/cannot-start]: service `a`: `no-such-program`: executable file not found"
             " in $PATH\n" in missing.stderr
         )
-        assert (
-            "error[runtime/unknown-account]: unable to find user nosuch" in unknown.stderr
-            and "compose.yaml:5:11\n" in unknown.stderr
-        )
+        assert "error[runtime/unknown-account]: unable to find user nosuch" in unknown.stderr
+        assert "compose.yaml:5:11\n" in unknown.stderr
 
 
 def test_containers_know_the_image_they_are_made_of(anyone: Person) -> None:
