@@ -561,7 +561,7 @@ def test_network_modes(anyone: Person) -> None:
         ),
         (
             "services:\n  a:\n    image: busybox\n    restart: often\n",
-            "invalid restart policy `often`",
+            "`often` is no restart policy",
             4,
         ),
         (
