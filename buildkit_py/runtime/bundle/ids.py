@@ -26,17 +26,21 @@ def map_ids(pid: int, config: Config) -> None:
                 f"linux.{name}Mappings: id 0 of the container is not mapped",
                 code="runtime/no-mappings", hint="what sets the container up is root in it",
             )  # fmt: skip
+    write_maps(pid, linux.uid_mappings, linux.gid_mappings)
+
+
+def write_maps(pid: int, uids: Sequence[IdMapping], gids: Sequence[IdMapping]) -> None:
     is_root = os.geteuid() == 0
-    if is_root or _is_own(linux.gid_mappings, os.getegid()):
+    if is_root or _is_own(gids, os.getegid()):
         if not is_root:
             _write(pid, "setgroups", "deny")
-        _write(pid, "gid_map", _text(linux.gid_mappings))
+        _write(pid, "gid_map", _text(gids))
     else:
-        _by_helper("newgidmap", pid, linux.gid_mappings)
-    if is_root or _is_own(linux.uid_mappings, os.geteuid()):
-        _write(pid, "uid_map", _text(linux.uid_mappings))
+        _by_helper("newgidmap", pid, gids)
+    if is_root or _is_own(uids, os.geteuid()):
+        _write(pid, "uid_map", _text(uids))
     else:
-        _by_helper("newuidmap", pid, linux.uid_mappings)
+        _by_helper("newuidmap", pid, uids)
 
 
 def _is_own(mappings: Sequence[IdMapping], id: int) -> bool:

@@ -22,7 +22,7 @@ from buildkit_py.runtime import init
 from buildkit_py.runtime.bundle import child, hooks
 from buildkit_py.runtime.bundle.birth import bear
 from buildkit_py.runtime.bundle.ids import map_ids
-from buildkit_py.runtime.bundle.plan import FLAGS, plan
+from buildkit_py.runtime.bundle.plan import FLAGS, is_mapped, plan
 from buildkit_py.runtime.bundle.state import (
     DamagedState,
     Place,
@@ -194,11 +194,12 @@ class _Maker:
         flags = self.plan.flags & ~CLONE_NEWCGROUP if join else self.plan.flags
         inner = for_others(self.place, self.state, status="creating")
         by_kind = {kind: fd for fd, kind in joins}
+        made, opened = self._opened(by_kind.get("user", -1))
 
         def run() -> NoReturn:
             near.close()
             child.run(
-                self.plan,
+                made,
                 channel=far,
                 listener=listener,
                 join_cgroups=tuple(join),
@@ -215,12 +216,21 @@ class _Maker:
             run, flags=flags, cgroup_fd=unified, user_fd=by_kind.get("user", -1),
             pid_fd=by_kind.get("pid", -1),
         )  # fmt: skip
-        for fd in (unified, *join, *(fd for fd, _ in joins)):
+        for fd in (unified, *join, *opened, *(fd for fd, _ in joins)):
             if fd >= 0:
                 os.close(fd)
         self.state = with_pid(self.state, pid)
         self.place.write(self.state)
         return pid, pidfd
+
+    def _opened(self, user_fd: int) -> tuple[BundlePlan, list[int]]:
+        """Return the plan with what only we may open for it, and the descriptors of that."""
+        if not any(is_mapped(mount) for mount in self.config.mounts):
+            return self.plan, []
+        from buildkit_py.runtime.bundle import idmap
+
+        before, fds = idmap.prepare(self.plan.before, self.config, user_fd)
+        return replace(self.plan, before=before), fds
 
     def _inner_hooks(self, name: str, state: bytes) -> Callable[[], None]:
         """Return what runs the container's own hooks, as its first process."""

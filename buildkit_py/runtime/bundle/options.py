@@ -69,7 +69,7 @@ RECURSIVE = tuple(f"r{name}" for name in _ATTRIBUTES)
 NAMES = (
     *_ATTRIBUTES, *_PROPAGATION, *(f"r{name}" for name in _PROPAGATION), *_SUPERBLOCK, *RECURSIVE,
     "bind", "rbind", "remount", "defaults", "silent", "loud", "iversion", "noiversion",
-    "tmpcopyup",
+    "tmpcopyup", "idmap", "ridmap",
 )  # fmt: skip
 """What `pyruntime features` lists."""
 
@@ -80,6 +80,7 @@ class Options:
 
     bind: None is a new file system, else whether the bind is recursive
     propagation: (MS_*, recursive) in the order given
+    idmap: None is not asked for, else whether what is beneath is mapped, too
     flags, data: for the file system: flags, and `key=value` or `key`
     """
 
@@ -90,6 +91,7 @@ class Options:
     bind: bool | None = None
     remount: bool = False
     copy_up: bool = False
+    idmap: bool | None = None
     propagation: tuple[tuple[int, bool], ...] = ()
     flags: tuple[str, ...] = ()
     data: tuple[tuple[str, str | None], ...] = ()
@@ -99,6 +101,7 @@ def parse(words: Sequence[str], at: str) -> Options:
     """Read a mount's options. at: where they stand. Raises InputError for what is not done."""
     set_ = clear = recursive_set = recursive_clear = 0
     bind: bool | None = None
+    idmap: bool | None = None
     remount = copy_up = False
     propagation: list[tuple[int, bool]] = []
     flags: list[str] = []
@@ -122,7 +125,7 @@ def parse(words: Sequence[str], at: str) -> Options:
         elif word == "tmpcopyup":
             copy_up = True
         elif word in ("idmap", "ridmap"):
-            raise InputError(f"{at}: idmapped mounts are not supported yet", code="runtime/not-yet")
+            idmap = word == "ridmap"
         elif word in _SUPERBLOCK:
             flag, other = _SUPERBLOCK[word]
             flags = [each for each in flags if each not in (other, flag)]
@@ -135,6 +138,6 @@ def parse(words: Sequence[str], at: str) -> Options:
             data.append((key, value if equals else None))
     return Options(
         set_=set_, clear=clear, recursive_set=recursive_set, recursive_clear=recursive_clear,
-        bind=bind, remount=remount, copy_up=copy_up, propagation=tuple(propagation),
+        bind=bind, remount=remount, copy_up=copy_up, idmap=idmap, propagation=tuple(propagation),
         flags=tuple(flags), data=tuple(data),
     )  # fmt: skip

@@ -219,9 +219,6 @@ def _refuse(config: Config) -> None:
         raise NotYet("config.json: linux.intelRdt is not supported yet")
     if linux.mount_label:
         raise NotYet("config.json: linux.mountLabel is not supported yet")
-    for number, each in enumerate(config.mounts):
-        if each.uid_mappings or each.gid_mappings:
-            raise NotYet(f"config.json: mounts[{number}]: idmapped mounts are not supported yet")
 
 
 def _mount(mount: Mount, config: Config, bundle: str, cgroup: str) -> list[SetupOp]:
@@ -240,16 +237,36 @@ def _mount(mount: Mount, config: Config, bundle: str, cgroup: str) -> list[Setup
                 code="runtime/mount-option",
             )
         source = os.path.join(bundle, mount.source)
-        return [bundle_setup.MountEntry(destination, "bind", source, read)]
+        return [_mapped(mount, bundle_setup.MountEntry(destination, "bind", source, read))]
     if kind in ("cgroup", "cgroup2"):
         if not cgroup:
             return []
         if kind == "cgroup" and cgroup != "v2":
             return [bundle_setup.MountCgroups(destination, read, own)]
         kind, own = "cgroup2", config.linux.namespace("cgroup") is not None
-    return [
-        bundle_setup.MountEntry(destination, kind, mount.source, read, own or kind not in _NEEDS)
-    ]
+    entry = bundle_setup.MountEntry(
+        destination, kind, mount.source, read, own or kind not in _NEEDS
+    )
+    return [_mapped(mount, entry)]
+
+
+def is_mapped(mount: Mount) -> bool:
+    """Say whether files have other ids in a mount than on the machine."""
+    return bool(mount.uid_mappings) or "idmap" in mount.options or "ridmap" in mount.options
+
+
+def _mapped(mount: Mount, entry: bundle_setup.MountEntry) -> SetupOp:
+    """Return what mounts with other ids, if that is asked for, or else the entry itself."""
+    if not is_mapped(mount):
+        return entry
+    from buildkit_py.runtime.bundle.idmap import MountMapped
+
+    if entry.options.remount:
+        raise InputError(
+            f"config.json: mounts: `{entry.destination}`: what is mounted is mapped no more",
+            code="runtime/idmap", hint="map it where it is mounted, not with `remount`",
+        )  # fmt: skip
+    return MountMapped(entry, mount.uid_mappings, mount.gid_mappings)
 
 
 def _locks_dev(mount: Mount, read: options.Options) -> bool:

@@ -63,11 +63,13 @@ class MountEntry:
         if self.options.remount:
             self._remount(work)
             return
-        if self.options.bind is not None:
-            fd, is_directory = self._bind()
-        else:
-            fd, is_directory = self._new(self._mode(work)), True
+        fd = self.new(work) if self.options.bind is None else self.open_bind()
+        self.attach(work, fd)
+
+    def attach(self, work: Workspace, fd: int) -> None:
+        """Put what was made in its place, and close it."""
         try:
+            is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
             place = work.place(self.destination, directory=is_directory)
             try:
                 copied = _listing(place) if self.options.copy_up else None
@@ -81,7 +83,7 @@ class MountEntry:
         finally:
             os.close(fd)
 
-    def _bind(self) -> tuple[int, bool]:
+    def open_bind(self) -> int:
         try:
             source = os.open(self.source, _PLACE)
         except OSError as error:
@@ -89,12 +91,11 @@ class MountEntry:
                 f"`{self.source}` cannot be bound: {error.strerror}", code="runtime/bind-source"
             ) from None
         try:
-            is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
             fd = mounts.open_tree("", at=source, recursive=bool(self.options.bind))
         finally:
             os.close(source)
         mounts.mount_setattr("", at=fd, set_=self.options.set_, clear=self.options.clear)
-        return fd, is_directory
+        return fd
 
     def _mode(self, work: Workspace) -> tuple[tuple[str, str], ...]:
         """Return the mode of a tmpfs that says none: the directory's on which it comes to lie.
@@ -112,9 +113,9 @@ class MountEntry:
         finally:
             os.close(place)
 
-    def _new(self, extra: tuple[tuple[str, str], ...]) -> int:
+    def new(self, work: Workspace) -> int:
         try:
-            return self._create(extra)
+            return self._create(self._mode(work))
         except KernelError as error:
             # A user namespace may show only what is its own: the host's is bound instead.
             if self.own or error.errno != errno.EPERM:

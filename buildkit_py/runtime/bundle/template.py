@@ -112,7 +112,7 @@ def features() -> dict[str, Any]:
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},
             "intelRdt": {"enabled": False},
-            "mountExtensions": {"idmap": {"enabled": False}},
+            "mountExtensions": {"idmap": {"enabled": True}},
             "netDevices": {"enabled": False},
             "memoryPolicy": {
                 "modes": list(scheduling.MEMORY_MODES), "flags": list(scheduling.MEMORY_FLAGS),

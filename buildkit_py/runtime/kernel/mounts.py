@@ -45,6 +45,7 @@ MOUNT_ATTR_RDONLY = 0x1
 MOUNT_ATTR_NOSUID = 0x2
 MOUNT_ATTR_NODEV = 0x4
 MOUNT_ATTR_NOEXEC = 0x8
+MOUNT_ATTR_IDMAP = 0x100000
 
 OPEN_TREE_CLONE = 1
 _CLOEXEC = os.O_CLOEXEC
@@ -202,9 +203,13 @@ def mount_setattr(
     clear: int = 0,
     propagation: int = 0,
     recursive: bool = False,
+    userns_fd: int = 0,
 ) -> None:
-    """Change attributes of a mount, or of all beneath it. `""` means `at` itself. Linux 5.12."""
-    attributes = _MountAttr(set_, clear, propagation, 0)
+    """Change attributes of a mount, or of all beneath it. `""` means `at` itself. Linux 5.12.
+
+    userns_fd: with MOUNT_ATTR_IDMAP, the user namespace whose maps the mount gets
+    """
+    attributes = _MountAttr(set_, clear, propagation, userns_fd)
     flags = (AT_RECURSIVE if recursive else 0) | (0 if path else AT_EMPTY_PATH)
     try:
         _mount_setattr(at, os.fsencode(path), flags, attributes, ctypes.sizeof(attributes))

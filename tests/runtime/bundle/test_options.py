@@ -162,13 +162,10 @@ def test_a_word_without_a_name_is_refused_at_its_place(word: str) -> None:
     assert "mounts: `/a`" in caught.value.message
 
 
-@pytest.mark.parametrize("word", ["idmap", "ridmap"])
-def test_idmapped_mounts_are_refused_and_not_left_out(word: str) -> None:
-    with pytest.raises(InputError) as caught:
-        read(word)
-
-    assert caught.value.code == "runtime/not-yet"
-    assert "mounts: `/a`" in caught.value.message
+def test_ids_are_mapped_of_one_mount_or_of_all_beneath() -> None:
+    assert read("ro").idmap is None
+    assert read("idmap").idmap is False
+    assert read("ridmap").idmap is True
 
 
 @pytest.mark.parametrize("word", sorted(set(NAMES)))

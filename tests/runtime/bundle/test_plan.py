@@ -11,7 +11,7 @@ import pytest
 
 from buildkit_py.core.errors import InputError
 from buildkit_py.oci.runtime_config_reader import config_of
-from buildkit_py.runtime.bundle import process, setup
+from buildkit_py.runtime.bundle import idmap, process, setup
 from buildkit_py.runtime.bundle.plan import BundlePlan, NotYet, numbers_of, plan
 from buildkit_py.runtime.confine import SetLimits, SetUmask
 from buildkit_py.runtime.setup_names import WriteSysctl
@@ -120,10 +120,6 @@ def test_the_whole_plan(golden: Golden, name: str, config: dict[str, Any]) -> No
         ("config.json: linux.intelRdt", lambda c: c["linux"].update(intelRdt={"closID": "a"})),
         ("config.json: linux.mountLabel", lambda c: c["linux"].update(mountLabel="system_u")),
         (
-            "config.json: mounts[0]: idmapped mounts",
-            lambda c: c["mounts"][0].update(USER_NAMESPACE),
-        ),
-        (
             "config.json: linux.seccomp: SCMP_ACT_NOTIFY",
             lambda c: c["linux"].update(
                 seccomp={
@@ -140,18 +136,16 @@ def test_what_is_not_done_yet_is_named_with_its_place(complaint: str, change: Ch
     with pytest.raises(NotYet) as caught:
         chosen(changed(change))
 
-    assert caught.value.message == f"{complaint} is not supported yet".replace(
-        "mounts is", "mounts are"
-    )
+    assert caught.value.message == f"{complaint} is not supported yet"
     assert caught.value.code == "runtime/not-yet"
 
 
-def test_an_idmap_option_is_named_with_its_mount() -> None:
+def test_a_mount_with_maps_is_an_operation_of_its_own() -> None:
     config = in_user_namespace()
     config["mounts"].append({"destination": "/a", "source": "/b", "options": ["bind", "idmap"]})
 
-    with pytest.raises(InputError, match="mounts: `/a`: idmapped mounts are not supported yet"):
-        chosen(config)
+    (mapped,) = [op for op in chosen(config).before if isinstance(op, idmap.MountMapped)]
+    assert mapped.describe() == "bind `/b` on `/a`, ids mapped"
 
 
 def test_a_bind_takes_no_data() -> None:
