@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 READY, NOTE, STUBS, ERROR, EXEC, EXIT, STARTED = b"R", b"N", b"S", b"E", b"X", b"Q", b"P"
 SOCKET = b"D"
+LISTENER = b"L"
 """Kinds of messages on the channel of a container; see process.py for who reads them.
 
+LISTENER: of a bundle's filter of system calls, see bundle/listener.py
 EXEC: why the program cannot be run, behind one byte: docker's exit code for that
 """
 

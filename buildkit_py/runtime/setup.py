@@ -50,10 +50,12 @@ class Workspace:
     """What operations find and leave for later ones: descriptors of our own mounts.
 
     note: called with a warning for people
+    channel: socket to who watches over the start of the program
     stubs: mount points that had to be made in the container's tree
     """
 
     note: Callable[[str], None]
+    channel: int = -1
     root: int = -1
     proc: int = -1
     sys: int = -1

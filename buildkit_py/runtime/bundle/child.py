@@ -92,6 +92,7 @@ def run(
         listener.close()
         send = _patient(starter)
         work.note = lambda text: send(init.NOTE + text.encode(), -1)
+        work.channel = starter.fileno()
         start_hooks()
         env = with_home(plan.env, plan.uid, work.root)
         # Before the filter of system calls, which may allow nothing but execve.

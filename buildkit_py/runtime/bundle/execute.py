@@ -19,10 +19,17 @@ from buildkit_py.oci.runtime_config_reader import read, read_process
 from buildkit_py.runtime import init
 from buildkit_py.runtime.bundle.birth import bear
 from buildkit_py.runtime.bundle.life import CannotRun, Created, give_terminal, write_pid
-from buildkit_py.runtime.bundle.plan import FLAGS, ending
+from buildkit_py.runtime.bundle.plan import FLAGS, ending, notifies
 from buildkit_py.runtime.bundle.process import SetOom, with_home
 from buildkit_py.runtime.bundle.setup import FindProc
-from buildkit_py.runtime.bundle.state import Place, State, WrongStatus, cgroup_of, status_of
+from buildkit_py.runtime.bundle.state import (
+    Place,
+    State,
+    WrongStatus,
+    cgroup_of,
+    for_others,
+    status_of,
+)
 from buildkit_py.runtime.execute import JoinSession
 from buildkit_py.runtime.kernel import capabilities, processes
 from buildkit_py.runtime.kernel.syscalls import (
@@ -83,7 +90,10 @@ def execute(root: str, id: str, wishes: ExecWishes) -> Created:
     before: list[SetupOp] = []
     if program.oom_score_adj is not None:
         before.append(SetOom(program.oom_score_adj))
-    after = ending(config, program, machine=MACHINE, umask=umask, warnings=warnings)
+    after = ending(
+        config, program, machine=MACHINE, umask=umask, warnings=warnings,
+        rootless=os.geteuid() != 0,
+    )  # fmt: skip
     task = _Task(config, program, tuple(before), after, wishes.preserve)
     try:
         init_fd = os.pidfd_open(state.pid)
@@ -107,7 +117,8 @@ def execute(root: str, id: str, wishes: ExecWishes) -> Created:
         far.close()
         try:
             _enter_cgroups(state, pid, wishes.cgroup)
-            terminal = _accompany(near, wishes, warnings)
+            told = for_others(place, state)
+            terminal = _accompany(near, wishes, warnings, config=config, pid=pid, told=told)
             if wishes.pid_file:
                 write_pid(wishes.pid_file, pid)
         except BaseException:
@@ -192,7 +203,9 @@ def _run(task: _Task, init_fd: int, channel: socket.socket) -> NoReturn:
         sys.path.clear()
         if channel.recv(16) != b"go":
             os._exit(0)
-        work = Workspace(note=lambda text: send(init.NOTE + text.encode(), -1))
+        work = Workspace(
+            note=lambda text: send(init.NOTE + text.encode(), -1), channel=channel.fileno()
+        )
         for op in task.before:
             operation = init.run_operation(op, work)
         operation = "join the container"
@@ -240,9 +253,21 @@ def _enter_cgroups(state: State, pid: int, sub: str) -> None:
                 os.close(fd)
 
 
-def _accompany(channel: socket.socket, wishes: ExecWishes, warnings: list[str]) -> int:
-    """Let the process go on, and hear what becomes of it; return the terminal's near end or -1."""
+def _accompany(
+    channel: socket.socket,
+    wishes: ExecWishes,
+    warnings: list[str],
+    *,
+    config: Config,
+    pid: int,
+    told: bytes,
+) -> int:
+    """Let the process go on, and hear what becomes of it; return the terminal's near end or -1.
+
+    told: the container's state, for the agent that is asked about system calls
+    """
     terminal = -1
+    listens = notifies(config)
     try:
         with contextlib.suppress(BrokenPipeError, ConnectionError):  # it ended, and said why
             channel.send(b"go")
@@ -253,10 +278,19 @@ def _accompany(channel: socket.socket, wishes: ExecWishes, warnings: list[str]) 
                     warnings.append(data[1:].decode())
                 case init.READY:
                     terminal = give_terminal(fds[0], wishes.console_socket) if fds else -1
+                case init.LISTENER:
+                    from buildkit_py.runtime.bundle import listener
+
+                    listener.hand_over(channel, data[1:], fds, pid, config, told)
+                    listens = False
                 case init.ERROR:
                     raise error_of(data[1:])
                 case init.EXEC:
                     raise CannotRun(data[1:])
+                case _ if listens:
+                    from buildkit_py.runtime.bundle.listener import NotHanded
+
+                    raise NotHanded
                 case _:
                     return terminal  # closed by execve
     except BaseException:

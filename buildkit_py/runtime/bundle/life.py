@@ -22,7 +22,7 @@ from buildkit_py.runtime import init
 from buildkit_py.runtime.bundle import child, hooks
 from buildkit_py.runtime.bundle.birth import bear
 from buildkit_py.runtime.bundle.ids import map_ids
-from buildkit_py.runtime.bundle.plan import FLAGS, is_mapped, plan
+from buildkit_py.runtime.bundle.plan import FLAGS, is_mapped, notifies, plan
 from buildkit_py.runtime.bundle.state import (
     DamagedState,
     Place,
@@ -108,6 +108,7 @@ def create(
     made = plan(
         config, bundle=bundle, rootfs=rootfs, machine=MACHINE, umask=umask,
         cgroup="v1" if is_v1 else "v2" if places else "", no_new_keyring=wishes.no_new_keyring,
+        rootless=rootless,
     )  # fmt: skip
     if wishes.listen_fds:
         # sd_listen_fds(3): the program is process 1 of its namespace.
@@ -308,22 +309,34 @@ def start(root: str, id: str) -> list[str]:
         raise WrongStatus(f"container `{id}` is {status}, not created")
     config = read(place.config())
     warnings: list[str] = []
+    listens = notifies(config)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as handle:
         try:
             _connect(handle, place.socket)
         except OSError:
             raise WrongStatus(f"container `{id}` does not wait for its start any more") from None
         os.unlink(place.socket)
-        while data := receive(handle, 1)[0]:
+        while (said := receive(handle, 1))[0]:
+            data, fds = said
             match data[:1]:
                 case init.NOTE:
                     warnings.append(data[1:].decode())
+                case init.LISTENER:
+                    from buildkit_py.runtime.bundle import listener
+
+                    told = for_others(place, state, status="created")
+                    listener.hand_over(handle, data[1:], fds, state.pid, config, told)
+                    listens = False
                 case init.ERROR:
                     raise error_of(data[1:])
                 case init.EXEC:
                     raise CannotRun(data[1:])
                 case _:
                     raise HostError("the container said what it should not", code="host/set-up")
+    if listens:
+        from buildkit_py.runtime.bundle.listener import NotHanded
+
+        raise NotHanded
     try:
         hooks.run_all(
             "poststart", config.hooks.poststart, for_others(place, state, status="running")

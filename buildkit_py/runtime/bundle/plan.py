@@ -99,12 +99,14 @@ def plan(
     umask: int,
     cgroup: str,
     no_new_keyring: bool = False,
+    rootless: bool = False,
 ) -> BundlePlan:
     """Choose the operations for a bundle. Raises InputError for what cannot be.
 
     bundle: absolute path; rootfs: of the root, without links
     umask: the caller's, kept where the config says none
     cgroup: `v1`, `v2` or `hybrid`: what a mount of type `cgroup` shows; "" is nothing
+    rootless: who creates it is not root
     """
     linux = config.linux
     if config.process is None:
@@ -155,17 +157,26 @@ def plan(
         joins=tuple((each.type, each.path) for each in linux.namespaces if each.path),
         before=tuple(before),
         pivot=tuple(pivot),
-        after=ending(config, config.process, machine=machine, umask=umask, warnings=warnings),
+        after=ending(
+            config, config.process, machine=machine, umask=umask, warnings=warnings,
+            rootless=rootless,
+        ),
         args=config.process.args,
         env=config.process.env,
         cwd=config.process.cwd,
         uid=config.process.user.uid,
         warnings=tuple(warnings),
-    )
+    )  # fmt: skip
 
 
 def ending(
-    config: Config, program: Process, *, machine: str, umask: int, warnings: list[str]
+    config: Config,
+    program: Process,
+    *,
+    machine: str,
+    umask: int,
+    warnings: list[str],
+    rootless: bool = False,
 ) -> tuple[SetupOp, ...]:
     """Return what is done last before a program of the container, its first or another, starts."""
     linux = config.linux
@@ -185,15 +196,24 @@ def ending(
             mode |= sum(scheduling.MEMORY_FLAGS[flag] for flag in policy.flags)
             nodes = numbers_of(policy.nodes)
         operations.append(process.SetScheduling(program, linux.personality, mode, nodes))
-    filter = None
+    filter: SetupOp | None = None
     if linux.seccomp is not None:
         compiled = compile_config(linux.seccomp, machine)
-        if compiled.notifies:
-            raise NotYet("config.json: linux.seccomp: SCMP_ACT_NOTIFY is not supported yet")
         warnings += compiled.warnings
-        filter = process.LoadProgram(compiled.program, compiled.flags)
+        if compiled.notifies:
+            from buildkit_py.runtime.bundle.listener import choose
+
+            filter = choose(linux.seccomp, compiled, rootless=rootless)
+        else:
+            filter = process.LoadProgram(compiled.program, compiled.flags)
     operations += process.confinement(program, filter=filter, warnings=warnings)
     return tuple(operations)
+
+
+def notifies(config: Config) -> bool:
+    """Say whether an agent is asked about some system calls."""
+    filter = config.linux.seccomp
+    return filter is not None and any(each.action == "SCMP_ACT_NOTIFY" for each in filter.rules)
 
 
 def numbers_of(text: str) -> frozenset[int]:

@@ -151,9 +151,7 @@ class BecomeUser:
                 work.note(f"{name} capabilities cannot be given: {', '.join(left)}")
 
 
-def confinement(
-    process: Process, *, filter: LoadProgram | None, warnings: list[str]
-) -> list[SetupOp]:
+def confinement(process: Process, *, filter: SetupOp | None, warnings: list[str]) -> list[SetupOp]:
     """Return the last operations, in the order in which the kernel still allows them."""
     operations: list[SetupOp] = []
     if process.rlimits:

@@ -103,7 +103,7 @@ def features() -> dict[str, Any]:
             },
             "seccomp": {
                 "enabled": True,
-                "actions": sorted(set(oci_seccomp.ACTIONS) - {"SCMP_ACT_NOTIFY"}),
+                "actions": sorted(oci_seccomp.ACTIONS),
                 "operators": sorted(oci_seccomp.OPERATORS),
                 "archs": sorted(oci_seccomp.ARCHITECTURES),
                 "knownFlags": sorted(oci_seccomp.FLAGS),

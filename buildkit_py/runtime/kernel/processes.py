@@ -140,6 +140,18 @@ def bear_children_in(fd: int) -> None:
         raise KernelError("setns", "process namespace", error.errno or 0) from None
 
 
+def take_descriptor(pidfd: int, number: int) -> int:
+    """Return a copy of a descriptor of another process; pidfd_getfd(2), Linux 5.6.
+
+    Raises KernelError.
+    """
+    call = Call("pidfd_getfd", ctypes.c_int, ctypes.c_int, ctypes.c_uint)
+    try:
+        return call(pidfd, number, 0)
+    except OSError as error:
+        raise KernelError("pidfd_getfd", f"descriptor {number}", error.errno or 0) from None
+
+
 def set_dumpable(yes: bool) -> None:
     """Let others of our ids look into this process and its descriptors, or not; children inherit.
 

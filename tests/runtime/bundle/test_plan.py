@@ -119,16 +119,6 @@ def test_the_whole_plan(golden: Golden, name: str, config: dict[str, Any]) -> No
         ),
         ("config.json: linux.intelRdt", lambda c: c["linux"].update(intelRdt={"closID": "a"})),
         ("config.json: linux.mountLabel", lambda c: c["linux"].update(mountLabel="system_u")),
-        (
-            "config.json: linux.seccomp: SCMP_ACT_NOTIFY",
-            lambda c: c["linux"].update(
-                seccomp={
-                    "defaultAction": "SCMP_ACT_ALLOW",
-                    "listenerPath": "/run/agent",
-                    "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
-                }
-            ),
-        ),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
