@@ -22,18 +22,20 @@ _BUNDLE = (
     Option("--console-socket", "text", "Who gets the terminal", metavar="SOCKET"),
     Option("--pid-file", "text", "Write the first process's number there", metavar="FILE"),
     Option("--preserve-fds", "number", "Pass so many descriptors from 3 on", metavar="N"),
+    Option("--pidfd-socket", "text", "Who gets a descriptor of its process", metavar="SOCKET"),
+    Option("--no-pivot", "flag", "Leave the machine's root beneath, for an initramfs"),
     Option("--no-new-keyring", "flag", "Keep the caller's session keyring"),
 )
 
 CREATE = Command("pyruntime create", "Make a container that waits for its start.", _BUNDLE,
-                 arguments="ID", unsupported=("--no-pivot", "--pidfd-socket"))  # fmt: skip
+                 arguments="ID")  # fmt: skip
 
 RUN = Command(
     "pyruntime run", "Create a container, start it, wait for its end, and delete it.",
     (*_BUNDLE, Option("-d --detach", "flag", "Do not wait"),
      Option("--keep", "flag", "Do not delete it at its end"),
      Option("--no-subreaper", "flag", "Nothing: orphans are the caller's")),
-    arguments="ID", unsupported=("--no-pivot", "--pidfd-socket"),
+    arguments="ID",
 )  # fmt: skip
 
 START = Command("pyruntime start", "Let a created container's program run.", (), arguments="ID")
@@ -56,10 +58,11 @@ EXEC = Command(
         Option("--preserve-fds", "number", "Pass so many descriptors from 3 on", metavar="N"),
         Option("--ignore-paused", "flag", "Also in a paused container"),
         Option("--console-socket", "text", "Who gets the terminal", metavar="SOCKET"),
-        Option("--cgroup", "text", "A cgroup beneath the container's", metavar="PATH"),
+        Option("--pidfd-socket", "text", "Who gets a descriptor of its process", metavar="SOCKET"),
+        Option("--cgroup", "list", "One beneath the container's, of hierarchies with a controller",
+               metavar="[CONTROLLER:]PATH"),
     ),
     arguments="ID COMMAND [ARGUMENTS]", options_first=True,
-    unsupported=("--pidfd-socket",),
 )  # fmt: skip
 
 
@@ -92,6 +95,8 @@ def _wishes(given: dict[str, Value], values: dict[str, Value]) -> Wishes:
         pid_file=str(values["pid_file"] or ""),
         preserve=(preserve if isinstance(preserve, int) else 0) + listen_fds,
         listen_fds=listen_fds,
+        pidfd_socket=str(values["pidfd_socket"] or ""),
+        no_pivot=bool(values["no_pivot"]),
         no_new_keyring=bool(values["no_new_keyring"]),
         systemd_cgroup=bool(given["systemd_cgroup"]) or manager == "systemd",
         no_cgroup=manager == "disabled",
@@ -189,7 +194,8 @@ def _exec_wishes(values: dict[str, Value], args: list[str]) -> ExecWishes:
         pid_file=str(values["pid_file"] or ""),
         preserve=preserve if isinstance(preserve, int) else 0,
         ignore_paused=bool(values["ignore_paused"]),
-        cgroup=str(values["cgroup"] or ""),
+        cgroups=many("cgroup"),
+        pidfd_socket=str(values["pidfd_socket"] or ""),
     )
 
 

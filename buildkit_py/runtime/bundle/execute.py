@@ -18,7 +18,7 @@ from buildkit_py.oci.runtime_config import Capabilities, User
 from buildkit_py.oci.runtime_config_reader import read, read_process
 from buildkit_py.runtime import init
 from buildkit_py.runtime.bundle.birth import bear
-from buildkit_py.runtime.bundle.life import CannotRun, Created, give_terminal, write_pid
+from buildkit_py.runtime.bundle.life import CannotRun, Created, give_pidfd, give_terminal, write_pid
 from buildkit_py.runtime.bundle.plan import FLAGS, ending, notifies
 from buildkit_py.runtime.bundle.process import SetOom, with_home
 from buildkit_py.runtime.bundle.setup import FindProc
@@ -55,7 +55,7 @@ class ExecWishes:
     """What the command line says. process: JSON of the specification, instead of all but the rest
 
     user: `UID[:GID]`; None is the container's own
-    cgroup: one beneath the container's
+    cgroups: one beneath the container's, or `CONTROLLER[,...]:PATH` for some hierarchies each
     """
 
     args: tuple[str, ...] = ()
@@ -73,7 +73,8 @@ class ExecWishes:
     pid_file: str = ""
     preserve: int = 0
     ignore_paused: bool = False
-    cgroup: str = ""
+    cgroups: tuple[str, ...] = ()
+    pidfd_socket: str = ""
 
 
 def execute(root: str, id: str, wishes: ExecWishes) -> Created:
@@ -116,11 +117,13 @@ def execute(root: str, id: str, wishes: ExecWishes) -> Created:
         )  # fmt: skip
         far.close()
         try:
-            _enter_cgroups(state, pid, wishes.cgroup)
+            _enter_cgroups(state, pid, wishes.cgroups)
             told = for_others(place, state)
             terminal = _accompany(near, wishes, warnings, config=config, pid=pid, told=told)
             if wishes.pid_file:
                 write_pid(wishes.pid_file, pid)
+            if wishes.pidfd_socket:
+                give_pidfd(pidfd, wishes.pidfd_socket, b"setns")
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -232,12 +235,39 @@ def _run(task: _Task, init_fd: int, channel: socket.socket) -> NoReturn:
     os._exit(code)
 
 
-def _enter_cgroups(state: State, pid: int, sub: str) -> None:
+def _beneath(wanted: tuple[str, ...]) -> dict[str, str]:
+    """Return the cgroup beneath the container's by controller, or by "" where it is one for all."""
+    found: dict[str, str] = {}
+    for text in wanted:
+        names, colon, path = text.rpartition(":")
+        if not colon and len(wanted) > 1:
+            raise InputError(
+                f"`--cgroup {text}` beside another names no controller", code="runtime/cgroup",
+                hint="`CONTROLLER[,...]:PATH` for each",
+            )  # fmt: skip
+        for name in names.split(","):
+            if name in found or (colon and not name):
+                raise InputError(
+                    f"`--cgroup {text}`: the controller `{name}` is empty, or there twice",
+                    code="runtime/cgroup",
+                )
+            found[name] = path
+    return found
+
+
+def _enter_cgroups(state: State, pid: int, wanted: tuple[str, ...]) -> None:
     """Put a process into all cgroups of the container, or one beneath, before it does anything."""
     cgroup = cgroup_of(state)
     if not cgroup.places:
         return
-    unified, join = cgroup.enter(sub)
+    beneath = _beneath(wanted)
+    known = {name for place in cgroup.places for name in place.controllers if not place.unified}
+    if unknown := sorted(beneath.keys() - known - {""}):
+        raise InputError(
+            f"`--cgroup {unknown[0]}:...`: the container has no such hierarchy",
+            code="runtime/cgroup", hint="with cgroup2 no controller is named",
+        )  # fmt: skip
+    unified, join = cgroup.enter(beneath.pop("", ""), **beneath)
     try:
         if unified >= 0:
             join.append(os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=unified))

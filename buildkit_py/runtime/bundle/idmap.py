@@ -14,7 +14,7 @@ from buildkit_py.core.data import dataclass, replace
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.bundle.ids import write_maps
 from buildkit_py.runtime.bundle.setup import MountEntry
-from buildkit_py.runtime.kernel import mounts, processes
+from buildkit_py.runtime.kernel import mount_table, mounts, processes
 from buildkit_py.runtime.kernel.mounts import MOUNT_ATTR_IDMAP
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWUSER, KernelError
 
@@ -130,26 +130,21 @@ def _map(tree: int, users: int, *, recursive: bool) -> None:
 def _culprit(entry: MountEntry, users: int) -> tuple[str, str]:
     """Find out by trying which mount of a tree refuses: (where, kind of its file system)."""
     own = os.path.realpath(entry.source)
-    holder, kind = "", ""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        rows = [line.split(" ") for line in file]
-    topmost = {row[4]: row for row in rows}
-    for place, row in topmost.items():
-        if own == place or own.startswith(place.rstrip("/") + "/"):
-            if len(place) >= len(holder):
-                holder, kind = place, row[row.index("-") + 1]
-        elif entry.options.idmap and entry.options.bind and place.startswith(own + "/"):
+    if entry.options.idmap and entry.options.bind:
+        for row in {row.place: row for row in mount_table.read()}.values():
+            if not row.place.startswith(own + "/"):
+                continue
             try:
-                tree = mounts.open_tree(place)
+                tree = mounts.open_tree(row.place)
             except KernelError:  # hidden beneath another
                 continue
             try:
                 _map(tree, users, recursive=False)
             except KernelError:
-                return place, row[row.index("-") + 1]
+                return row.place, row.kind
             finally:
                 os.close(tree)
-    return entry.source, kind
+    return entry.source, mount_table.holder(own).kind
 
 
 def _refused(place: str, kind: str, error: KernelError) -> HostError:

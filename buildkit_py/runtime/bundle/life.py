@@ -62,7 +62,9 @@ class Wishes:
     console_socket: str = ""
     pid_file: str = ""
     preserve: int = 0
+    pidfd_socket: str = ""
     no_new_keyring: bool = False
+    no_pivot: bool = False
     systemd_cgroup: bool = False
     no_cgroup: bool = False
     listen_fds: int = 0
@@ -108,7 +110,7 @@ def create(
     made = plan(
         config, bundle=bundle, rootfs=rootfs, machine=MACHINE, umask=umask,
         cgroup="v1" if is_v1 else "v2" if places else "", no_new_keyring=wishes.no_new_keyring,
-        rootless=rootless,
+        rootless=rootless, no_pivot=wishes.no_pivot,
     )  # fmt: skip
     if wishes.listen_fds:
         # sd_listen_fds(3): the program is process 1 of its namespace.
@@ -175,6 +177,8 @@ class _Maker:
             try:
                 meanwhile()
                 self._accompany(pid, near)
+                if self.wishes.pidfd_socket:
+                    give_pidfd(pidfd, self.wishes.pidfd_socket, b"standard")
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -287,17 +291,27 @@ def give_terminal(fd: int, path: str) -> int:
     """Send the near end of a terminal to a console socket; without one return it."""
     if not path:
         return fd
+    try:
+        _give("console", path, b"/dev/ptmx", fd)
+    finally:
+        os.close(fd)
+    return -1
+
+
+def give_pidfd(pidfd: int, path: str, kind: bytes) -> None:
+    """Send the descriptor of a process to who asked for it. kind: runc's `standard` or `setns`"""
+    _give("pidfd", path, kind, pidfd)
+
+
+def _give(what: str, path: str, text: bytes, fd: int) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as handle:
         try:
             handle.connect(path)
-            socket.send_fds(handle, [b"/dev/ptmx"], [fd])
+            socket.send_fds(handle, [text], [fd])
         except OSError as error:
             raise HostError(
-                f"console socket `{path}`: {error.strerror}", code="runtime/console-socket"
+                f"{what} socket `{path}`: {error.strerror}", code=f"runtime/{what}-socket"
             ) from None
-        finally:
-            os.close(fd)
-    return -1
 
 
 def start(root: str, id: str) -> list[str]:

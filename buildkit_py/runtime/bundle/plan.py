@@ -99,6 +99,7 @@ def plan(
     umask: int,
     cgroup: str,
     no_new_keyring: bool = False,
+    no_pivot: bool = False,
     rootless: bool = False,
 ) -> BundlePlan:
     """Choose the operations for a bundle. Raises InputError for what cannot be.
@@ -106,6 +107,7 @@ def plan(
     bundle: absolute path; rootfs: of the root, without links
     umask: the caller's, kept where the config says none
     cgroup: `v1`, `v2` or `hybrid`: what a mount of type `cgroup` shows; "" is nothing
+    no_pivot: leave the machine's root beneath, as an initramfs must
     rootless: who creates it is not root
     """
     linux = config.linux
@@ -141,7 +143,7 @@ def plan(
         before.append(setup_names.SetHostname(config.hostname))
     if config.domainname:
         before.append(setup_names.SetDomainname(config.domainname))
-    pivot: list[SetupOp] = [setup.PivotRoot(config.root_readonly)]
+    pivot: list[SetupOp] = [_take_root(config, no_pivot=no_pivot)]
     if spread := linux.rootfs_propagation:
         recursive = spread.startswith("r")
         kind = _SPREAD[spread.removeprefix("r") if recursive else spread]
@@ -208,6 +210,14 @@ def ending(
             filter = process.LoadProgram(compiled.program, compiled.flags)
     operations += process.confinement(program, filter=filter, warnings=warnings)
     return tuple(operations)
+
+
+def _take_root(config: Config, *, no_pivot: bool) -> SetupOp:
+    if not no_pivot:
+        return setup.PivotRoot(config.root_readonly)
+    from buildkit_py.runtime.bundle.move_root import MoveRoot
+
+    return MoveRoot(config.root_readonly)
 
 
 def notifies(config: Config) -> bool:

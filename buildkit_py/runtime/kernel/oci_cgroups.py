@@ -130,22 +130,26 @@ class Cgroup:
         if place.unified and key != leaf:
             _hand_down(place.mount, path)
 
-    def enter(self, sub: str = "") -> tuple[int, list[int]]:
+    def enter(self, sub: str = "", **beneath: str) -> tuple[int, list[int]]:
         """Open what a process needs to be born here; both are the caller's to close.
 
         Returns the cgroup2 directory for CLONE_INTO_CGROUP, or -1, and cgroup.procs files of v1,
         into which the child writes `0` before it makes its cgroup namespace.
         sub: a cgroup beneath; it must exist in one hierarchy, in others the container's own will do
+        beneath: for hierarchies with a controller, by its name; it must exist
         """
         unified, join = -1, []
         found = not sub or not self.places
+        everywhere = sub
         try:
             for place in self.places:
+                chosen = next((beneath[c] for c in place.controllers if c in beneath), None)
+                sub = everywhere if chosen is None else chosen
                 try:
                     fd = oci_cgroup_files.open_directory(place.mount, _below(place.path, sub))
                     found = True
                 except FileNotFoundError:
-                    if not sub:
+                    if not sub or chosen is not None:
                         raise
                     fd = oci_cgroup_files.open_directory(place.mount, place.path)
                 if place.unified:
@@ -393,7 +397,7 @@ def thaw_process(pid: int) -> None:
 def _below(path: str, sub: str) -> str:
     names = [name for name in sub.split("/") if name not in ("", ".")]
     if ".." in names:
-        raise HostError(f"no cgroup is named `{sub}`", code="host/cgroup")
+        raise HostError(f"cgroup `{sub}`: `..` components are not allowed", code="host/cgroup")
     return "/".join([path, *names])
 
 
