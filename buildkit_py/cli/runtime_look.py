@@ -22,9 +22,10 @@ PS = Command("pyruntime ps", "List a container's processes.",
              (Option("-f --format", "text", "`table` or `json`", metavar="FORMAT"),),
              arguments="ID [PS OPTIONS]", options_first=True)  # fmt: skip
 
-EVENTS = Command("pyruntime events", "Print what a container uses.",
-                 (Option("--stats", "flag", "Once, and end"),), arguments="ID",
-                 unsupported=("--interval",))  # fmt: skip
+EVENTS = Command("pyruntime events", "Print what a container uses, until it ends.",
+                 (Option("--stats", "flag", "Once, and end"),
+                  Option("--interval", "text", "How often", metavar="DURATION", default="5s")),
+                 arguments="ID")  # fmt: skip
 
 SPEC = Command("pyruntime spec", "Write a config.json to begin with.",
                (Option("-b --bundle", "text", "Where to", metavar="DIR", default="."),
@@ -111,15 +112,23 @@ def _ps(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> 
 
 
 def _events(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
-    import json
+    from buildkit_py.dockerfile.durations import duration_ns
+    from buildkit_py.runtime.bundle.events import follow, once
 
-    from buildkit_py.runtime.bundle.state import Place, cgroup_of
-
-    if not values["stats"]:
-        raise BadOption("`pyruntime events` without `--stats` is not supported yet")
-    id = one(words, EVENTS)
-    state = Place(root_of(given), id).read()
-    print(json.dumps({"type": "stats", "id": id, "data": cgroup_of(state).stats()}))
+    id, text = one(words, EVENTS), str(values["interval"])
+    try:
+        interval_ns = duration_ns(text)
+    except ValueError as error:
+        raise BadOption(f"`--interval {text}` {error}", hint="as in `500ms` or `5s`") from None
+    if interval_ns <= 0:
+        raise BadOption(f"`--interval {text}` must be more than 0")
+    if values["stats"]:
+        print(once(root_of(given), id))
+        return 0
+    try:
+        follow(root_of(given), id, interval_ns / 1e9, lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -94,7 +94,7 @@ def test_a_moved_root_that_is_read_only(bundle: Bundle) -> None:
 
 
 @pytest.fixture
-def beneath(bundle: Bundle) -> Iterator[list[Path]]:
+def beneath(bundle: Bundle) -> list[Path]:
     """Cgroups `inner` beneath those of a running container."""
     bundle.create("sleep 60")
     bundle.ok("start", bundle.id)
@@ -104,7 +104,7 @@ def beneath(bundle: Bundle) -> Iterator[list[Path]]:
         for name in ("cpuset.cpus", "cpuset.mems"):  # empty ones of v1 take no process
             if (place / name).exists():
                 (place / name).write_text((place.parent / name).read_text())
-    yield made
+    return made
 
 
 def own(bundle: Bundle, *words: str) -> list[str]:
