@@ -19,7 +19,10 @@ NAMESPACES = ("pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time")
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """Five sets of names without `CAP_`; names that we do not know stay, and are warned of."""
+    """Five sets of names without `CAP_`; names that we do not know stay, and are warned of.
+
+    What was written without `CAP_` is in small letters here: unknown, as to runc.
+    """
 
     bounding: frozenset[str] = frozenset()
     effective: frozenset[str] = frozenset()
@@ -265,7 +268,8 @@ class Seccomp:
     default_action: str
     default_errno: int | None = None
     architectures: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    flags: tuple[str, ...] | None = None
+    """None is not said, which is not the same as none."""
     listener_path: str = ""
     listener_metadata: str = ""
     rules: tuple[SeccompRule, ...] = ()

@@ -224,11 +224,9 @@ def capabilities(section: Section) -> Capabilities | None:
 
 
 def capability_set(section: Section, key: str) -> frozenset[str]:
+    # What is none is a warning, by the specification: of whoever knows what there is.
     names = section.texts(key)
-    for where, name in section.placed(key, names):
-        if not (name.startswith("CAP_") and len(name) > 4):
-            section.fault(where, f"{quoted(name)} is not a capability such as `CAP_KILL`")
-    return frozenset(name[4:] for name in names)
+    return frozenset(n[4:] if n.startswith("CAP_") and n[4:] else n.lower() for n in names)
 
 
 def rlimits(section: Section) -> tuple[tuple[str, int, int], ...]:

@@ -39,7 +39,9 @@ def seccomp_of(section: Section) -> Seccomp:
         default_action=action,
         default_errno=errno(section, "defaultErrnoRet", action),
         architectures=section.words("architectures", ARCHITECTURES, "an architecture"),
-        flags=section.words("flags", FLAGS, "a flag"),
+        flags=None
+        if section.value.get("flags") is None
+        else section.words("flags", FLAGS, "a flag"),
         listener_path=listener,
         listener_metadata=metadata,
         rules=rules,

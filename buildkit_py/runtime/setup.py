@@ -487,9 +487,11 @@ class PivotRoot:
     """Make the container's root the only tree there is; the host's goes out of sight.
 
     pivot_root(2), "pivot_root(".", ".")": the old root is stacked on the new one and unmounted.
+    shared: the host would hear of the unmounting
     """
 
     read_only: bool
+    shared: bool = False
 
     def describe(self) -> str:
         return f"pivot_root, {'read-only' if self.read_only else 'writable'}"
@@ -497,8 +499,13 @@ class PivotRoot:
     def run(self, work: Workspace) -> None:
         if self.read_only:
             mounts.mount_setattr("", at=work.root, set_=MOUNT_ATTR_RDONLY)
+        old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if self.shared else -1
         os.fchdir(work.root)
         mounts.pivot_root(".", ".")
+        if self.shared:
+            os.fchdir(old)
+            os.close(old)
+            mounts.mount("", ".", "", mounts.MS_SLAVE | mounts.MS_REC)
         mounts.umount2(".", mounts.MNT_DETACH)
         os.chdir("/")
 

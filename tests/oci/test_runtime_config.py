@@ -323,11 +323,6 @@ FAULTS: list[tuple[str, object, str]] = [
     ),
     ("process/consoleSize/width", GONE, "process.consoleSize.width: is missing"),
     (
-        "process/capabilities/bounding/0",
-        "KILL",
-        "process.capabilities.bounding[0]: `KILL` is not a capability such as `CAP_KILL`",
-    ),
-    (
         "process/rlimits/0/type",
         "RLIMIT_X",
         "process.rlimits[0].type: `RLIMIT_X` is not a limit; one of RLIMIT_AS, RLIMIT_CORE,"

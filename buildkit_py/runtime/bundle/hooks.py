@@ -9,10 +9,12 @@ import signal
 import time
 
 from buildkit_py.core.errors import HostError
+from buildkit_py.runtime.kernel import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
 
     from buildkit_py.oci.runtime_config import Hook
 
@@ -41,25 +43,25 @@ def run_each(name: str, hooks: Sequence[Hook], state: bytes) -> list[str]:
 def _run(name: str, hook: Hook, state: bytes) -> None:
     what = f"hook {name} `{hook.path}`"
     stdin = os.memfd_create("state", os.MFD_CLOEXEC)  # no reader that is missing blocks us
+    told, teller = os.pipe()
     try:
         os.write(stdin, state)
         os.lseek(stdin, 0, os.SEEK_SET)
-        env = dict(entry.split("=", 1) for entry in hook.env)
-        # Ours is 0 or 077 while a container is made, and would be what their files get.
-        before = os.umask(0o022)
-        try:
-            pid = os.posix_spawn(
-                hook.path, list(hook.args) or [hook.path], env,
-                file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)], setpgroup=0,
-                setsigmask=(), setsigdef=(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT),
-            )  # fmt: skip
-        except OSError as error:
-            raise HookFailed(f"{what}: {error.strerror}") from None
-        finally:
-            os.umask(before)
+        parent = os.getpid()
+        pid, pidfd = processes.clone3(0)
+        if pid == 0:
+            _become(hook, stdin, teller, parent)
+        os.close(teller)
+        teller = -1
+        refusal = os.read(told, 8)  # to its end: closed by execve
+        if refusal:
+            os.waitpid(pid, 0)
+            os.close(pidfd)
+            raise HookFailed(f"{what}: {os.strerror(int(refusal))}")
     finally:
-        os.close(stdin)
-    pidfd = os.pidfd_open(pid)
+        for fd in (stdin, told, teller):
+            if fd >= 0:
+                os.close(fd)
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
@@ -78,3 +80,22 @@ def _run(name: str, hook: Hook, state: bytes) -> None:
     if code:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
         raise HookFailed(f"{what} {how}")
+
+
+def _become(hook: Hook, stdin: int, teller: int, parent: int) -> NoReturn:
+    """Be the hook, which must not outlive who waits for it; or tell why that cannot be."""
+    try:
+        processes.die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
+        os.setpgid(0, 0)
+        os.dup2(stdin, 0)
+        # Ours is 0 or 077 while a container is made, and would be what their files get.
+        os.umask(0o022)
+        processes.reset_signals()
+        env = dict(entry.split("=", 1) for entry in hook.env)
+        os.execve(hook.path, list(hook.args) or [hook.path], env)
+    except OSError as error:
+        os.write(teller, str(error.errno).encode())
+    finally:
+        os._exit(127)

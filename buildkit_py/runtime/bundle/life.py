@@ -417,8 +417,9 @@ def delete(root: str, id: str, *, force: bool = False) -> list[str]:
     except DamagedState:
         if not force:
             raise
-        place.remove()
-        return [f"the state of container `{id}` was damaged: what else there was of it may be left"]
+        from buildkit_py.runtime.bundle.damage import remove_damaged
+
+        return remove_damaged(place)
     except BuildkitError:
         if force:
             return []

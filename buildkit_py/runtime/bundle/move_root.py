@@ -30,6 +30,8 @@ class MoveRoot:
     def run(self, work: Workspace) -> None:
         if self.read_only:
             mounts.mount_setattr("", at=work.root, set_=MOUNT_ATTR_RDONLY)
+        # Whatever is mounted on / now, the host's need not hear of it.
+        mounts.mount("", "/", "", mounts.MS_SLAVE)
         own = os.readlink(f"/proc/self/fd/{work.root}").rstrip("/") + "/"
         for row in reversed(mount_table.read()):
             if row.kind in _REVEALING and not f"{row.place}/".startswith(own):

@@ -14,6 +14,7 @@ from buildkit_py.runtime.kernel import scheduling
 from buildkit_py.runtime.kernel.mounts import (
     MOUNT_ATTR_RDONLY,
     MS_PRIVATE,
+    MS_REC,
     MS_SHARED,
     MS_SLAVE,
     MS_UNBINDABLE,
@@ -126,9 +127,13 @@ def plan(
             (name, each.seconds, each.nanoseconds) for name, each in linux.time_offsets.items()
         )
         before.append(process.EnterTime(offsets))
-    before += [bundle_setup.BindRoot(rootfs), bundle_setup.CheckDev()]
+    spread = linux.rootfs_propagation
+    shared = {"shared": MS_SHARED, "rshared": MS_SHARED | MS_REC}.get(spread, 0)
+    before += [bundle_setup.BindRoot(rootfs, shared), bundle_setup.CheckDev()]
     before += [op for mount in config.mounts for op in _mount(mount, config, bundle, cgroup)]
     before += _devices(config, bind=userns)
+    if config.process.terminal:
+        before.append(process.MakeConsole())
     before.append(bundle_setup.FindProc())
     before += [
         setup_names.WriteSysctl(sysctl_path(name), value, optional=False)
@@ -144,7 +149,7 @@ def plan(
     if config.domainname:
         before.append(setup_names.SetDomainname(config.domainname))
     pivot: list[SetupOp] = [_take_root(config, no_pivot=no_pivot)]
-    if spread := linux.rootfs_propagation:
+    if spread:
         recursive = spread.startswith("r")
         kind = _SPREAD[spread.removeprefix("r") if recursive else spread]
         pivot.append(bundle_setup.SpreadRoot(kind, recursive))
@@ -214,7 +219,8 @@ def ending(
 
 def _take_root(config: Config, *, no_pivot: bool) -> SetupOp:
     if not no_pivot:
-        return setup.PivotRoot(config.root_readonly)
+        shared = config.linux.rootfs_propagation in ("shared", "rshared")
+        return setup.PivotRoot(config.root_readonly, shared)
     from buildkit_py.runtime.bundle.move_root import MoveRoot
 
     return MoveRoot(config.root_readonly)

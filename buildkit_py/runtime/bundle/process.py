@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
@@ -181,8 +182,36 @@ def _become(process: Process, warnings: list[str]) -> BecomeUser:
         bits(sets.permitted), bits(sets.inheritable), bits(sets.ambient),
     )  # fmt: skip
     if unknown:
-        warnings.append(f"unknown capabilities are ignored: {', '.join(sorted(unknown))}")
+        text = f"unknown capabilities are ignored: {', '.join(sorted(unknown))}"
+        if any(name.islower() for name in unknown):
+            text += "; their names are such as `CAP_KILL`"
+        warnings.append(text)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class MakeConsole:
+    """A file that the terminal is bound on, made while the root may be written to."""
+
+    def describe(self) -> str:
+        return "make `/dev/console`"
+
+    def run(self, work: Workspace) -> None:
+        if work.dev < 0:  # the host's own is bound there
+            work.dev = work.place("/dev", directory=True)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                work.pts = open_beneath(work.root, "dev/pts", os.O_PATH | os.O_DIRECTORY)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            os.close(os.open("console", flags, 0o600, dir_fd=work.dev))
+        except FileExistsError:
+            # By descriptor, and never through a link of the image (CVE-2025-52565).
+            mode = os.lstat("console", dir_fd=work.dev).st_mode
+            if stat.S_ISLNK(mode) or stat.S_ISDIR(mode):
+                raise InputError(
+                    "`/dev/console` of the container is a link or a directory",
+                    code="runtime/device-exists",
+                ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +244,7 @@ class OpenSession:
             os.close(slave)
 
     def _console(self, work: Workspace, slave: int) -> None:
-        # By descriptor, and never through a link of the image (CVE-2025-52565).
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open("console", flags, 0o600, dir_fd=work.dev))
-        place = os.open("console", os.O_PATH | os.O_NOFOLLOW, dir_fd=work.dev)
+        place = os.open("console", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=work.dev)
         setup.bind_fd(slave, place)
 
 

@@ -206,12 +206,12 @@ def _action(name: str, number: int | None) -> int:
 
 def _flags(seccomp: Seccomp, *, notifies: bool) -> tuple[int, tuple[str, ...]]:
     flags = 0
-    for name in seccomp.flags:
+    for name in seccomp.flags or ():
         if name not in FLAGS:
             raise SeccompProfileError(f"unknown seccomp flag `{name}`")
         flags |= FLAGS[name]
-    if not seccomp.flags:
-        flags = FLAG_SPEC_ALLOW  # as runc and crun do where a profile has no word about flags
+    if seccomp.flags is None:
+        flags = FLAG_SPEC_ALLOW  # as runc does where a profile has no word about flags
     if notifies:
         flags |= FLAG_NEW_LISTENER
         # Both TSYNC and a listener are told by what the call returns.

@@ -82,3 +82,42 @@ def test_two_who_create_at_once(bundle: Bundle) -> None:
 
     assert sorted(codes) == [0, 1, 1, 1]
     assert bundle.status() == "created"
+
+
+@pytest.mark.parametrize("kind", ["prestart", "createRuntime", "createContainer"])
+def test_a_hook_does_not_outlive_its_runtime(bundle: Bundle, kind: str) -> None:
+    started = bundle.rootfs / "tmp" / "started"
+    script = f"trap '' TERM INT HUP; echo $$ > {started}; exec sleep 1000"
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]}
+    bundle.config["hooks"] = {kind: [hook]}
+    watch = Watch()
+    with subprocess.Popen(bundle.argv(*bundle.made("create")), stdin=subprocess.DEVNULL) as process:
+        has_started = eventually(lambda: started.exists() and bool(started.read_text().strip()))
+        process.kill()
+
+    assert has_started
+
+    bundle.ok("delete", "--force", bundle.id)
+    assert eventually(lambda: not watch.left()), watch.left()
+
+
+def test_what_a_damaged_state_hides_is_found_by_the_config(bundle: Bundle) -> None:
+    bundle.create("sleep 1000")
+    bundle.ok("start", bundle.id)
+    (bundle.states / bundle.id / "state.json").write_text('{"id":')
+    assert "is damaged" in bundle.fails("delete", bundle.id)
+    done = bundle.call("delete", "--force", bundle.id)
+
+    assert (done.returncode, "removed by its config.json" in done.stderr) == (0, True)
+    assert bundle.is_gone(), bundle.leftovers()
+
+
+def test_a_damaged_state_with_a_damaged_config(bundle: Bundle) -> None:
+    place = bundle.states / bundle.id
+    place.mkdir(parents=True)
+    (place / "state.json").write_text("[]")
+    (place / "config.json").write_text("{}")
+    done = bundle.call("delete", "--force", bundle.id)
+
+    assert (done.returncode, "may be left: " in done.stderr) == (0, True)
+    assert bundle.is_gone()

@@ -138,6 +138,16 @@ def test_a_mount_with_maps_is_an_operation_of_its_own() -> None:
     assert mapped.describe() == "bind `/b` on `/a`, ids mapped"
 
 
+def test_capabilities_without_their_prefix_are_none() -> None:
+    made = chosen(changed(lambda c: c["process"].update(capabilities={"permitted": ["KILL"]})))
+
+    assert made.warnings == (
+        "unknown capabilities are ignored: kill; their names are such as `CAP_KILL`",
+    )
+    (become,) = [op for op in made.after if isinstance(op, process.BecomeUser)]
+    assert become.permitted == 0
+
+
 def test_a_bind_takes_no_data() -> None:
     config = plain_config()
     config["mounts"].append({"destination": "/a", "source": "/b", "options": ["bind", "size=1k"]})

@@ -474,6 +474,39 @@ def test_a_console_of_the_image_is_never_followed(bundle: Bundle) -> None:
     assert not target.exists()
 
 
+def test_a_terminal_on_a_read_only_root_that_brings_its_dev(bundle: Bundle) -> None:
+    bundle.process["terminal"] = True
+    bundle.config["root"]["readonly"] = True
+    (bundle.rootfs / "dev" / "pts").mkdir()
+    del bundle.mounts[1]
+    receiver = Receiver(bundle.folder)
+    try:
+        bundle.create("echo said > /dev/console", "--console-socket", receiver.path)
+        receiver.thread.join(20)
+        bundle.ok("start", bundle.id)
+        assert receiver.said() == "said\n"
+    finally:
+        receiver.close()
+
+
+def test_a_terminal_with_the_machines_dev(bundle: Bundle) -> None:
+    bundle.process["terminal"] = True
+    bundle.mounts[1] = {
+        "destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind", "rprivate"],
+    }  # fmt: skip
+    before = os.stat("/dev/console").st_rdev if os.path.exists("/dev/console") else None
+    receiver = Receiver(bundle.folder)
+    try:
+        bundle.create("echo said > /dev/console", "--console-socket", receiver.path)
+        receiver.thread.join(20)
+        bundle.ok("start", bundle.id)
+        assert receiver.said() == "said\n"
+    finally:
+        receiver.close()
+    if before is not None:
+        assert os.stat("/dev/console").st_rdev == before
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_terminals_and_sockets_come_in_pairs(bundle: Bundle, terminal: bool) -> None:
     bundle.process["terminal"] = terminal

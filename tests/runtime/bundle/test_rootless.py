@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -75,3 +76,52 @@ def test_ids_of_others_are_refused(rootless_user: RootlessUser, place: Path) -> 
     assert done.returncode == 1
     assert "[host/" in done.stderr
     assert os.listdir(rootless_user.home / "states") == []
+
+
+def ranges(name: str) -> list[tuple[int, int]]:
+    user = pwd.getpwnam(name)
+    return [
+        (int(first), int(size))
+        for line in Path("/etc/subuid").read_text().splitlines()
+        for owner, first, size in [line.split(":")]
+        if owner in (name, str(user.pw_uid))
+    ]
+
+
+def test_ranges_are_mapped_by_newuidmap(rootless_user: RootlessUser, place: Path) -> None:
+    first, size = ranges(rootless_user.name)[0]
+    made = config(rootless_user)
+    for key in ("uidMappings", "gidMappings"):
+        made["linux"][key].append({"containerID": 1, "hostID": first, "size": size})
+    script = "cat /proc/self/uid_map; touch /tmp/a; chown 1000:7 /tmp/a; stat -c %u:%g /tmp/a"
+    made["process"]["args"] = ["sh", "-c", f"{script}; rm /tmp/a"]
+    made["process"]["user"]["additionalGids"] = [5]
+    done = run(rootless_user, place, made)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows == [["0", str(rootless_user.uid), "1"], ["1", str(first), str(size)], ["1000:7"]]
+
+
+def test_another_user_of_a_mapped_range(rootless_user: RootlessUser, place: Path) -> None:
+    first, size = ranges(rootless_user.name)[0]
+    made = config(rootless_user)
+    for key in ("uidMappings", "gidMappings"):
+        made["linux"][key].append({"containerID": 1, "hostID": first, "size": size})
+    made["process"]["user"] = {"uid": 1000, "gid": 1000}
+    made["process"]["args"] = ["sh", "-c", "id -u; id -g; : > /dev/null; kill -0 $$ && echo alive"]
+    done = run(rootless_user, place, made)
+
+    assert (done.stdout.split(), done.stderr) == (["1000", "1000", "alive"], "")
+
+
+def test_ranges_of_others_are_refused_by_newuidmap(
+    rootless_user: RootlessUser, place: Path
+) -> None:
+    made = config(rootless_user)
+    made["linux"]["uidMappings"].append({"containerID": 1, "hostID": 1 << 30, "size": 10})
+    done = run(rootless_user, place, made)
+
+    assert done.returncode == 1
+    assert "newuidmap refused the mappings" in done.stderr
+    assert "`/etc/subuid`" in done.stderr

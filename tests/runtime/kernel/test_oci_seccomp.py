@@ -236,6 +236,7 @@ def test_flags_are_the_kernels() -> None:
     heard = compile_config(replace(notifying, flags=tuple(names)), "x86_64")
 
     assert compile_config(profile(), "x86_64").flags == seccomp.FLAG_SPEC_ALLOW
+    assert compile_config(replace(profile(), flags=()), "x86_64").flags == 0
     assert (deaf.flags, deaf.notifies, len(deaf.warnings)) == (3, False, 1)
     assert (heard.flags, heard.notifies, heard.warnings) == (1 | 2 | 8 | 16 | 32, True, ())
 
