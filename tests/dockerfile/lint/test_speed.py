@@ -30,6 +30,10 @@ def texts(count: int) -> dict[str, str]:
         "one long RUN": "FROM a\nRUN " + " && \\\n ".join(["apt-get install -y a | b"] * count),
         "wrappers": "FROM a\nRUN " + "sudo " * count + "x",
         "shells in shells": "FROM a\nRUN " + "sh -c 'sudo sudo a';" * count,
+        "archives and who unpacks them": "FROM a\n"
+        + "".join(f"COPY a{n}.tar /\nRUN tar -xf b{n}.tar\n" for n in numbers),
+        "an ENV of many variables": "FROM a\nENV" + "".join(f" a{n}=$b{n}" for n in numbers) + "\n",
+        "mistakes and comments above them": "FROM a\n" + "# check=skip=all\nRUM a\n" * count,
         "one long word": 'FROM a\nLABEL x="' + "".join(f"$b{n} " for n in numbers) + '"\n',
     }
 

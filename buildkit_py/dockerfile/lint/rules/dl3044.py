@@ -38,12 +38,16 @@ def check(file: File) -> Iterator[Finding]:
 
 
 def _within(instruction: ast.Env, known: set[str], escape: str) -> Iterator[Finding]:
-    for number, pair in enumerate(instruction.pairs):
-        others = {each.key.text for at, each in enumerate(instruction.pairs) if at != number}
-        if pair.value is None or not others or "$" not in pair.value.text:
+    counts: dict[str, int] = {}
+    for pair in instruction.pairs:
+        counts[pair.key.text] = counts.get(pair.key.text, 0) + 1
+    for pair in instruction.pairs:
+        if pair.value is None or "$" not in pair.value.text:
             continue
         for name in _names(pair.value.text, escape):
-            if name in others - known:
+            # Its own old value, as in PATH=$PATH:/x, is what is meant.
+            others = counts.get(name, 0) - (name == pair.key.text)
+            if others and name not in known:
                 span = name_spans(pair.value).get(name, pair.value.span)
                 yield Finding(span, f"`{name}` is set by this very `ENV`: here it has no value yet")
 

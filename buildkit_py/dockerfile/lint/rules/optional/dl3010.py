@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 from buildkit_py.core.patterns import later
 from buildkit_py.dockerfile import ast
-from buildkit_py.dockerfile.lint.facts import File, Program
+from buildkit_py.dockerfile.lint.facts import File, Program, Stage
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
@@ -33,38 +33,39 @@ _UNPACKERS = ("gunzip", "bunzip2", "unlzma", "unxz", "zgz", "uncompress", "zcat"
 
 def check(file: File) -> Iterator[Finding]:
     for stage in file.stages:
-        for instruction in stage.of(ast.Copy):
-            assert isinstance(instruction, ast.Copy)
+        copies = [each for each in stage.of(ast.Copy) if isinstance(each, ast.Copy)]
+        unpacked = _unpacked(stage) if copies else {}
+        for instruction in copies if unpacked else ():
             if any(flag.name == "from" for flag in instruction.flags):
                 continue
-            archives = [
-                word for word in instruction.sources if _ARCHIVE.fullmatch(_name(word.text))
-            ]
-            if not archives:
-                continue
-            # The destination may be the archive's new name.
-            names = {_name(word.text) for word in archives} | {_name(instruction.dest.text)} - {""}
-            if any(
-                _unpacks(program, names)
-                for run in stage.runs
-                if run.outer.span.start > instruction.span.start
-                for program in run.programs
-            ):
-                yield Finding(archives[0].span, "`ADD` unpacks this archive by itself")
+            for word in instruction.sources:
+                # The destination may be the archive's new name.
+                names = (_name(word.text), _name(instruction.dest.text))
+                last = max(unpacked.get(name, -1) for name in names)
+                if _ARCHIVE.fullmatch(names[0]) and last > instruction.span.start:
+                    yield Finding(word.span, "`ADD` unpacks this archive by itself")
+                    break
+
+
+def _unpacked(stage: Stage) -> dict[str, int]:
+    """Return the names of files that are unpacked, each with where this is done last."""
+    return {
+        _name(value): run.outer.span.start
+        for run in stage.runs
+        for program in run.programs
+        if _unpacks(program)
+        for value in program.call.values
+        if program.name == "tar" or ".t" in value
+    }
 
 
 def _name(path: str) -> str:
     return path.strip("'\"").replace("\\", "/").rpartition("/")[2]
 
 
-def _unpacks(program: Program, names: set[str]) -> bool:
-    values = program.call.values
-    if program.name == "tar":
-        first = values[0] if values else ""
-        is_short = "x" in first and not first.startswith("--") and "/" not in first
-        if not is_short and not program.call.has_flag("extract", "get", "x"):
-            return False
-        return any(_name(value) in names for value in values)
-    return program.name in _UNPACKERS and any(
-        _name(value) in names and ".t" in value for value in values
-    )
+def _unpacks(program: Program) -> bool:
+    if program.name != "tar":
+        return program.name in _UNPACKERS
+    first = program.call.values[0] if program.call.values else ""
+    is_short = "x" in first and not first.startswith("--") and "/" not in first
+    return is_short or program.call.has_flag("extract", "get", "x")

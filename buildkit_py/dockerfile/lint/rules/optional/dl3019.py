@@ -11,6 +11,7 @@ Good:
     FROM alpine:3.20
     RUN apk add --no-cache curl && apk --no-cache add wget
     RUN --mount=type=cache,target=/etc/apk/cache apk add make
+    RUN apk add --no-network ./x.apk
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def check(file: File) -> Iterator[Finding]:
     found = (
         (run, program)
         for run, program, _ in installs(file, ("apk",), ("add",), APK_VALUED)
-        if not program.call.has_flag("no-cache")
+        if not program.call.has_flag("no-cache", "no-network")
         and not run.is_cached("/var/cache/apk", "/etc/apk/cache")
     )
     for _, program in first_of_run(found):
