@@ -179,6 +179,25 @@ def test_github_is_spoken_where_github_listens(lint: Lint, monkeypatch: pytest.M
     assert lint(files={"Dockerfile": BAD}).out.startswith("::warning file=Dockerfile,line=1,")
 
 
+@pytest.mark.parametrize("form", ["github", "gitlab", "sarif"])
+def test_services_get_paths_from_the_repositorys_root(
+    lint: Lint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str
+) -> None:
+    lint(files={"sub/Dockerfile": BAD, "Dockerfile": BAD})
+    monkeypatch.chdir("sub")
+    arguments = (f"--format={form}", "Dockerfile", "../Dockerfile", f"{tmp_path}/work/Dockerfile")
+
+    # Without a repository it is the working directory.
+    assert "sub/Dockerfile" not in lint(*arguments).out
+    (tmp_path / "work" / ".git").mkdir()
+    out = lint(*arguments).out
+    assert out.count("sub/Dockerfile") == 1
+    assert str(tmp_path) not in out
+    assert "../" not in out
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    assert lint(*arguments).out.count("work/sub/Dockerfile") == 1
+
+
 def test_an_answer_is_remembered_until_something_changes(
     lint: Lint, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ class Stage:
 
     name: in lower case
     parent: the stage it starts from; root: the first stage of that chain
-    shell: what SHELL has set at its end, here or in its parents
+    shell: what SHELL, or a comment, has set at its end, here or in its parents
     names: of the variables that ENV and ARG set, here or in its parents
     """
 
@@ -116,7 +116,7 @@ class Run:
     """A RUN, also one that ONBUILD triggers.
 
     outer: the instruction of the file: the RUN itself, or its ONBUILD
-    shell: what SHELL has set for it, or None; of this stage and those it starts from
+    shell: what SHELL, or a comment, has set for it, or None; of this stage and its parents
     """
 
     run: ast.Run
@@ -352,9 +352,11 @@ class File:
 
 def _follow(stage: Stage) -> None:
     """Find what a stage runs, and what holds at its end; its parent is done already."""
-    shell = stage.parent.shell if stage.parent else None
+    shell = _shell_named(stage.origin) or (stage.parent.shell if stage.parent else None)
     names: set[str] = set()
     for instruction in stage.body:
+        if instruction.comments:
+            shell = _shell_named(instruction) or shell
         if isinstance(instruction, ast.Env | ast.Arg):
             names.update(pair.key.text for pair in instruction.pairs)
         if isinstance(instruction, ast.Shell):
@@ -366,6 +368,15 @@ def _follow(stage: Stage) -> None:
     stage.shell = shell
     inherited = stage.parent.names if stage.parent else frozenset()
     stage.names = inherited | names if names else inherited
+
+
+def _shell_named(instruction: ast.Instruction) -> tuple[str, ...] | None:
+    """Return the shell that a comment above tells: `# hadolint shell=powershell`."""
+    for comment in instruction.comments:
+        name, _, value = comment.partition("=")
+        if name.split() == ["hadolint", "shell"] and value.strip():
+            return (value.split()[0],)
+    return None
 
 
 def read_base(word: ast.Word) -> Base:

@@ -3,7 +3,7 @@
     # hadolint ignore=DL3006,DL3008      the next instruction
     # hadolint global ignore=DL3006      the file
     # hadolint stage ignore=DL3006       the stage whose FROM comes next
-    # hadolint shell=/bin/bash           read, and of no effect: SHELL and `#!` are looked at
+    # hadolint shell=powershell          read in facts.py: what runs RUN where no SHELL says it
     # check=skip=StageNameCasing         at the top the file, elsewhere the next instruction
     # pybuild: ignore[DL3006] reason     the next instruction; ignore[all] for every rule
     # pybuild: ignore-file[DL3006]       the file

@@ -61,7 +61,9 @@ class Folders:
     root: str = "/"
 
     def inside(self, name: str) -> str | None:
-        """Return a file's path from the root; None when it is outside."""
+        """Return a file's path from the root; None when it is outside. `-` stays what it is."""
+        if name == "-":
+            return name
         path = normpath(join(self.here, name))
         root = self.root.rstrip("/") + "/"
         return path[len(root) :] if path.startswith(root) else None

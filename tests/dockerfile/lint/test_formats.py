@@ -70,6 +70,7 @@ def named(form: str, name: str) -> str:
         ("/w/repo/a b/ü:%", "a b/ü:%", "a%20b/%C3%BC%3A%25"),
         ("../../x/Dockerfile", "/w/x/Dockerfile", "file:///w/x/Dockerfile"),
         ("/w/repository/f", "/w/repository/f", "file:///w/repository/f"),
+        ("-", "-", "-"),
     ],
 )
 def test_services_are_told_paths_from_the_root_of_the_repository(

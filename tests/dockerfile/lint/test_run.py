@@ -133,6 +133,14 @@ RUN cd x; apt update
     assert found(text, "strict") == []
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_comment_can_tell_the_shell_of_the_base_image(place: int) -> None:
+    lines = ["FROM a:1", "RUN cd x | sudo y", "RUN cd z", 'SHELL ["sh", "-c"]', "RUN sudo b"]
+    lines.insert(place, "# hadolint shell=powershell # a Windows image")
+
+    assert found("\n".join(lines) + "\n", "strict") == [("DL3004", "sudo")]
+
+
 def test_a_shell_that_reads_a_heredoc_is_read_along() -> None:
     text = "FROM a:1\nRUN bash -e <<EOF\nsudo x\nEOF\n"
 
