@@ -15,6 +15,7 @@ import pytest
 from buildkit_py.cli import lint_bases, lint_cache
 from buildkit_py.cli.lint_files import is_dockerfile
 from buildkit_py.dockerfile import tables
+from buildkit_py.dockerfile.lint.registry import all_rules
 from buildkit_py.engine.images import import_image
 from buildkit_py.oci.platform import parse_platform
 from buildkit_py.store.store import Store
@@ -228,6 +229,22 @@ def test_a_changed_grammar_is_a_changed_program(
         lint_cache._program.clear()
 
     assert len(seen) == 2
+
+
+def test_all_rules_are_part_of_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+
+    def digest(data: bytes) -> str:
+        seen.append(data)
+        return "sha256:0"
+
+    monkeypatch.setattr(lint_cache, "_program", [])
+    monkeypatch.setattr(lint_cache, "sha256", digest)
+
+    lint_cache.program()
+
+    names = {line.split(" ")[0] for line in seen[0].decode().splitlines()}
+    assert {f"{rule.name.rpartition('.')[2]}.py" for rule in all_rules()} <= names
 
 
 def test_a_damaged_cache_is_no_answer(lint: Lint) -> None:

@@ -11,7 +11,7 @@ import pytest
 from buildkit_py.core.source import Source
 from buildkit_py.dockerfile.ignore import Patterns
 from buildkit_py.dockerfile.lint.facts import File
-from buildkit_py.dockerfile.lint.registry import OPTIONAL, all_rules, names
+from buildkit_py.dockerfile.lint.registry import all_rules
 from buildkit_py.dockerfile.lint.rule import Rule
 from buildkit_py.dockerfile.lint.settings import NOTHING, Settings
 from buildkit_py.dockerfile.parse import parse
@@ -88,9 +88,14 @@ def test_a_rule_has_a_page_with_both_kinds_of_examples(rule: Rule) -> None:
 
 
 def test_a_file_is_named_as_its_rule() -> None:
-    codes = {rule.code.lower() for rule in all_rules()}
+    for rule in all_rules():
+        assert rule.name.rpartition(".")[2].replace("_", "") == rule.code.lower()
 
-    assert {name.replace("_", "") for name in (*names(), *names(OPTIONAL))} == codes
+
+def test_a_rule_in_a_folder_for_a_word_or_a_setting_is_known_without_being_imported() -> None:
+    for rule in all_rules():
+        if rule.word or rule.setting is not None:
+            assert not {"name", "alias", "experimental"} & set(vars(rule.module))
 
 
 def test_all_checks_of_buildkit_are_there() -> None:

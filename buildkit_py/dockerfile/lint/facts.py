@@ -290,6 +290,11 @@ class File:
         self.platform = platform or Platform("linux", "amd64")
 
     @cached_property
+    def folded(self) -> str:
+        """The text in lower case."""
+        return self.source.text.lower()
+
+    @cached_property
     def stages(self) -> list[Stage]:
         stages: list[Stage] = []
         by_name: dict[str, Stage] = {}

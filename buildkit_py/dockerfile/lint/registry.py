@@ -1,59 +1,73 @@
-"""All rules: every module of `rules/` and `rules/optional/` is one. No list is kept by hand."""
+"""All rules: every module below `rules/` is one. No list is kept by hand."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
-from importlib import import_module
-from types import ModuleType
 
 from buildkit_py.dockerfile.lint import rules as folder
 from buildkit_py.dockerfile.lint.rule import Rule
 
-OPTIONAL = "optional"
+OPTIONAL, DECIDED = "optional", "decided"
+"""Folders of rules that do not run by default, and of those that a setting makes run."""
 
 
 @cache
 def all_rules() -> tuple[Rule, ...]:
-    """Import all rules, once, and return them in the order of their files' names.
+    """Return all rules in the order of their files' names.
 
-    Cost: about 0.1 ms a rule.
+    Cost: about 0.1 ms for each that is imported; those in folders of their own are so when needed.
     """
-    optional = [(name, _rule(f"{OPTIONAL}.{name}", default=False)) for name in names(OPTIONAL)]
-    default = zip(names(), default_rules(), strict=True)
-    return tuple(rule for _, rule in sorted((*default, *optional), key=lambda pair: pair[0]))
+    optional = [_rule(name, f"{OPTIONAL}.{name}") for name in modules(OPTIONAL)]
+    by_word = [
+        _rule(name, f"{OPTIONAL}.{word}.{name}", word=word)
+        for word in folders(OPTIONAL)
+        for name in modules(OPTIONAL, word)
+    ]
+    decided = [
+        _rule(name, f"{DECIDED}.{setting}.{name}", setting=setting)
+        for setting in folders(DECIDED)
+        for name in modules(DECIDED, setting)
+    ]
+    found = [*default_rules(), *optional, *by_word, *decided]
+    return tuple(sorted(found, key=lambda rule: rule.name.rpartition(".")[2]))
 
 
 @cache
 def default_rules() -> tuple[Rule, ...]:
-    """Import the rules that run by default: a first lint pays for no others."""
-    return tuple(_rule(name, default=True) for name in names())
+    """Return the rules that run by default: a first lint pays for no others."""
+    by_word = [
+        _rule(name, f"{word}.{name}", default=True, word=word)
+        for word in folders()
+        if word not in (OPTIONAL, DECIDED)
+        for name in modules(word)
+    ]
+    return (*(_rule(name, name, default=True) for name in modules()), *by_word)
 
 
-def names(below: str = "") -> list[str]:
-    """Return the names of the modules of rules, of one folder."""
-    return sorted(
-        {
-            name.partition(".")[0]
-            for place in folder.__path__
-            for name in os.listdir(os.path.join(place, below))
-            if name.endswith((".py", ".pyc")) and not name.startswith("_")
-        }
-    )
+def modules(*below: str) -> list[str]:
+    """Return the names of the modules of rules in one folder."""
+    names = {name.partition(".")[0] for name in _entries(*below) if name.endswith((".py", ".pyc"))}
+    return sorted(names)
 
 
-def _rule(name: str, *, default: bool) -> Rule:
-    module: ModuleType = import_module(f"{folder.__name__}.{name}")
-    severity = module.severity
+def folders(*below: str) -> list[str]:
+    """Return the names of the folders in a folder."""
+    return sorted(name for name in _entries(*below) if "." not in name)
+
+
+def _entries(*below: str) -> list[str]:
+    return [
+        name
+        for place in folder.__path__
+        for name in os.listdir(os.path.join(place, *below))
+        if not name.startswith("_")
+    ]
+
+
+def _rule(
+    file: str, name: str, *, default: bool = False, word: str = "", setting: str | None = None
+) -> Rule:
     return Rule(
-        code=getattr(module, "name", name.rpartition(".")[2].upper()),
-        alias=getattr(module, "alias", None),
-        severity=severity,
-        alias_severity=getattr(module, "alias_severity", severity),
-        default=default,
-        experimental=getattr(module, "experimental", False),
-        setting=getattr(module, "setting", None),
-        alone=getattr(module, "alone", False),
-        page=(module.__doc__ or "").strip(),
-        check=module.check,
+        file.upper(), f"{folder.__name__}.{name}", default=default, word=word, setting=setting
     )

@@ -1,7 +1,6 @@
 """What a rule is: a module of `rules/`, and what it reports.
 
-A module `rules/dl3007.py` is the rule DL3007. Those in `rules/optional/` run only on demand, and in
-the presets of the tool they come from. It has
+A module `rules/dl3007.py` is the rule DL3007; the folder it is in says when it runs. It has
 
     a docstring    its page: a heading, why it matters, `Bad:` and `Good:` examples (its tests)
     severity       how grave its findings are
@@ -15,18 +14,21 @@ and may have
     alone          True: a finding depends on its instruction alone, so that it is right, too, where
                    instructions above could not be read
     experimental   True: not even in the presets of its tool (BuildKit's word), but by its name
-    setting        a field of Settings: where that decides something, the rule runs by default
+
+A rule in a folder for a word or a setting has none of the first two, and no `experimental`.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from importlib import import_module
 
 from buildkit_py.core.tuples import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from buildkit_py.core.source import Span
     from buildkit_py.dockerfile.lint.facts import File
@@ -66,19 +68,63 @@ class Finding(NamedTuple):
     edits: tuple[Edit, ...] = ()
 
 
-class Rule(NamedTuple):
-    """A rule as the other modules of lint have it; `page` is its docstring."""
+class Rule:
+    """A rule as the other modules of lint have it.
 
-    code: str
-    alias: str | None
-    severity: Severity
-    alias_severity: Severity
-    default: bool
-    experimental: bool
-    setting: str | None
-    alone: bool
-    page: str
-    check: Check
+    name: of its module
+    default: it runs by default
+    word: what a file holds, in whatever case, that it has something to say about; or ""
+    setting: a field of Settings: where that decides something, it runs by default, and else never
+
+    A rule with a word or a setting is imported when it is first asked for more than this.
+    """
+
+    __slots__ = ("_module", "alias", "code", "default", "experimental", "name", "setting", "word")
+
+    def __init__(
+        self, code: str, name: str, *, default: bool, word: str, setting: str | None
+    ) -> None:
+        self.code = code
+        self.name = name
+        self.default = default
+        self.word = word
+        self.setting = setting
+        self.alias: str | None = None
+        self.experimental = False
+        self._module: ModuleType | None = None
+        if not word and setting is None:
+            self.code = getattr(self.module, "name", code)
+            self.alias = getattr(self.module, "alias", None)
+            self.experimental = getattr(self.module, "experimental", False)
+
+    @property
+    def module(self) -> ModuleType:
+        if self._module is None:
+            self._module = import_module(self.name)
+        return self._module
+
+    @property
+    def severity(self) -> Severity:
+        severity: Severity = self.module.severity
+        return severity
+
+    @property
+    def alias_severity(self) -> Severity:
+        severity: Severity = getattr(self.module, "alias_severity", self.module.severity)
+        return severity
+
+    @property
+    def alone(self) -> bool:
+        return getattr(self.module, "alone", False)
+
+    @property
+    def page(self) -> str:
+        return (self.module.__doc__ or "").strip()
+
+    @property
+    def check(self) -> Check:
+        check: Check = self.module.check
+        return check
 
     @property
     def heading(self) -> str:

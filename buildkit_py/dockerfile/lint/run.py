@@ -14,7 +14,7 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.pragmas import Suppressions
 from buildkit_py.dockerfile.lint.registry import all_rules
 from buildkit_py.dockerfile.lint.report import Report
-from buildkit_py.dockerfile.lint.rule import Severity
+from buildkit_py.dockerfile.lint.rule import Rule, Severity
 from buildkit_py.dockerfile.lint.select import (
     PARSE_ERROR,
     UNKNOWN_CODE,
@@ -79,6 +79,8 @@ def _reports(file: File, selection: Selection, errors: Sequence[InputError]) -> 
     unsure = min((each.at.start for each in errors if each.at), default=None)
     reports = [broken(file.source, together(errors))] if errors else []
     for active in (*selection.active, *_asked_for(suppressions, selection)):
+        if not _concerns(active.rule, file):
+            continue
         is_check = not active.rule.code.startswith("DL")
         severity = Severity.ERROR if suppressions.check.error and is_check else active.severity
         names = (active.code, active.alias, ALL_CHECKS if is_check else None)
@@ -111,6 +113,13 @@ def _reports(file: File, selection: Selection, errors: Sequence[InputError]) -> 
     return reports
 
 
+def _concerns(rule: Rule, file: File) -> bool:
+    """Tell, without importing it, whether a rule may have something to say about a file."""
+    if rule.setting is not None and not getattr(file.settings, rule.setting):
+        return False
+    return rule.word in file.folded
+
+
 def broken(source: Source, error: InputError) -> Report:
     """Return the report that a file cannot be parsed: BuildKit's first complaint."""
     first = first_of(error)
@@ -126,7 +135,7 @@ def _asked_for(suppressions: Suppressions, selection: Selection) -> list[Active]
         return []
     running = {active.rule.code for active in selection.active}
     return [
-        Active(rule, rule.code, rule.alias, rule.severity)
+        Active(rule, rule.code, rule.alias)
         for rule in all_rules()
         if rule.experimental
         and not rule.code.startswith("DL")

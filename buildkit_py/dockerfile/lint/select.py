@@ -36,12 +36,21 @@ class UnknownRule(InputError):
 
 
 class Active(NamedTuple):
-    """A rule that runs, and how its findings are shown."""
+    """A rule that runs, and how its findings are shown.
+
+    changed: how grave they are, if not as grave as the rule says
+    """
 
     rule: Rule
     code: str
     alias: str | None
-    severity: Severity
+    changed: Severity | None = None
+
+    @property
+    def severity(self) -> Severity:
+        if self.changed is not None:
+            return self.changed
+        return self.rule.severity if self.code == self.rule.code else self.rule.alias_severity
 
 
 class Selection(NamedTuple):
@@ -95,8 +104,7 @@ def select(
         rule, shown = wanted[code]
         if rule.code in ignored or rule.alias in ignored:
             continue
-        severity = rule.severity if shown == rule.code else rule.alias_severity
-        severity = changed.get(rule.code, changed.get(rule.alias or "", severity))
+        severity = changed.get(rule.code, changed.get(rule.alias or ""))
         other = rule.alias if shown == rule.code else rule.code
         active.append(Active(rule, shown, other, severity))
     return Selection(preset or "default", tuple(active), ignored, settings)

@@ -21,7 +21,6 @@ from buildkit_py.dockerfile.lint.labels import labels
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
-setting = "strict_labels"
 alone = True
 
 

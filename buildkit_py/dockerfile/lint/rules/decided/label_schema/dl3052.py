@@ -21,7 +21,6 @@ from buildkit_py.dockerfile.lint.labels import wrong_values
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
-setting = "label_schema"
 alone = True
 
 _URL = later(r"[A-Za-z][A-Za-z0-9+.-]*:(?://[^/?#\s]*)?[^\s<>\"{}|\\^`]*")

@@ -22,7 +22,6 @@ from buildkit_py.dockerfile.lint.labels import wrong_values
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
-setting = "label_schema"
 alone = True
 
 _HASH = later(r"[0-9a-f]{7,40}|[0-9a-f]{64}")

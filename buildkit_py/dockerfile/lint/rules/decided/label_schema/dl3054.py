@@ -22,7 +22,6 @@ from buildkit_py.dockerfile.lint.rule import Finding, Severity
 from buildkit_py.dockerfile.lint.spdx import is_expression
 
 severity = Severity.WARNING
-setting = "label_schema"
 alone = True
 
 

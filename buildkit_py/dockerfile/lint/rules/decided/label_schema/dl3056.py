@@ -21,7 +21,6 @@ from buildkit_py.dockerfile.lint.labels import wrong_values
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
-setting = "label_schema"
 alone = True
 
 _NUMBER = r"(?:0|[1-9][0-9]*)"

@@ -26,7 +26,6 @@ from buildkit_py.dockerfile.lint.facts import File, Stage
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.ERROR
-setting = "trusted_registries"
 
 _HUB = ("docker.io", "index.docker.io", "hub.docker.com")
 

@@ -18,7 +18,6 @@ from buildkit_py.dockerfile.lint.labels import labels, value_of
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.WARNING
-setting = "label_schema"
 alone = True
 
 

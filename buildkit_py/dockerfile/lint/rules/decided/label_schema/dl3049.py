@@ -26,7 +26,6 @@ from buildkit_py.dockerfile.lint.labels import labels
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
 severity = Severity.INFO
-setting = "label_schema"
 
 
 def check(file: File) -> Iterator[Finding]:

@@ -1,0 +1,1 @@
+"""Rules that run where `label-schema` is set."""

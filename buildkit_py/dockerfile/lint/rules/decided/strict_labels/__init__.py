@@ -1,0 +1,1 @@
+"""Rules that run where `strict-labels` is set."""

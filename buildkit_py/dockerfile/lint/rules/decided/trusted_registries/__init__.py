@@ -1,0 +1,1 @@
+"""Rules that run where `trusted-registries` is set."""
