@@ -257,8 +257,8 @@ def _read(path: str, *, must: bool) -> Found | None:
 
         hadolint = from_file(path, data)
         return Found(path, _of_hadolint(hadolint), hadolint=hadolint)
-    if not must and b"lint" not in data:
-        return None
+    if not must and os.path.basename(path) == "pyproject.toml" and b"lint" not in data:
+        return None  # most have no table of ours, and reading them takes time
     return _own(path, data, must)
 
 

@@ -235,6 +235,12 @@ class _Reading:
     ) -> None:
         self.wrong(f"unknown {what}", at, did_you_mean(name, known) or _one_of(known))
 
+    def is_text(self, name: str, node: Node) -> bool:
+        if type(node.value) is str:
+            return True
+        self.wrong(f"`{name}` is a text, not {_kind(node)}", node.span)
+        return False
+
     def mapping(self, name: str, node: Node) -> dict[str, Node]:
         if type(node.value) is dict:
             return node.value
@@ -283,8 +289,8 @@ class _Reading:
             kind = each.value or "text"
             if kind in LABEL_KINDS:
                 found.append((label, kind))
-            else:
-                self.unknown(f"kind of label `{kind}`", each.span, str(kind), LABEL_KINDS)
+            elif self.is_text(label, each):
+                self.unknown(f"kind of label `{kind}`", each.span, kind, LABEL_KINDS)
         return tuple(found)
 
     def flag(self, name: str, node: Node) -> bool | None:
@@ -294,15 +300,19 @@ class _Reading:
         return node.value
 
     def threshold(self, name: str, node: Node) -> str | None:
+        if not self.is_text(name, node):
+            return None
         if node.value not in THRESHOLDS:
-            self.unknown(f"`{name}` `{node.value}`", node.span, str(node.value), THRESHOLDS)
+            self.unknown(f"`{name}` `{node.value}`", node.span, node.value, THRESHOLDS)
             return None
         # With these two hadolint fails on whatever it finds.
         return "style" if node.value in ("ignore", "none") else str(node.value)
 
     def one_format(self, name: str, node: Node) -> tuple[str, ...]:
-        if type(node.value) is not str or node.value not in FORMATS:
-            self.unknown(f"format `{node.value}`", node.span, str(node.value), FORMATS)
+        if not self.is_text(name, node):
+            return ()
+        if node.value not in FORMATS:
+            self.unknown(f"format `{node.value}`", node.span, node.value, FORMATS)
             return ()
         return (FORMATS[node.value],)
 

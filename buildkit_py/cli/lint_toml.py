@@ -45,9 +45,12 @@ def table_of(path: str, data: bytes, *, must: bool) -> Own | None:
         raise _no_toml(source, str(error)) from None
     header = "lint"
     if path.rpartition("/")[2] == "pyproject.toml":
-        top = top.get("tool", {}).get("pybuild", {})
+        for key in ("tool", "pybuild"):
+            top = top.get(key, {}) if isinstance(top, dict) else {}
         header = "tool.pybuild.lint"
-    if "lint" not in top:
+    elif unknown := next((key for key in top if key != "lint"), None):
+        Own(source, "", {}).unknown(f"key `{unknown}`", "the only table is `lint`", unknown)
+    if not isinstance(top, dict) or "lint" not in top:
         if must:
             raise BadConfig(f"`{path}` has no table `{header}`")
         return None
@@ -147,7 +150,7 @@ class Own:
         start = found.end() if found else 0
         name = rf"(?:\"{re.escape(key)}\"|'{re.escape(key)}'|{re.escape(key)})"
         at = _search(rf"^[ \t]*({name})[ \t]*=", text, start) or _search(
-            rf"^[ \t]*\[[ \t]*{re.escape(self.header)}\.({name})[ \t]*\]", text, 0
+            rf"^[ \t]*\[\[?[ \t]*(?:{re.escape(self.header)}\.)?({name})[ \t]*\]", text, 0
         )
         if at is None:
             return self.source.span(*found.span()) if found and key == "lint" else None

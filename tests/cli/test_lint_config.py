@@ -64,6 +64,8 @@ def test_hadolints_configuration_is_read(lint: Lint) -> None:
         ),
         ("[lint]\nstrict-labels = {1}\n", "`strict-labels` is `true` or `false`, not `1`"),
         ("[lint]\nlabel-schema = {a = {'uri'}}\n", "`label-schema.a` cannot be `uri`; did you"),
+        ("[lint]\nignore = [{'all'}]\n", "unknown rule `all`; did you mean `ALL`?"),
+        ("[{lnt}]\nselect = []\n", "unknown key `lnt`; the only table is `lint`"),
         ("[lint{\n}", "`pybuild.toml` is no TOML: expected ']'"),
     ],
 )
@@ -80,6 +82,11 @@ def test_a_wrong_configuration_is_2_and_pointed_at(lint: Lint, text: str, messag
     assert (done.code, done.out) == (2, "")
     assert message in joined(done.err)
     assert f"pybuild.toml:{line}:{column}\n" in done.err
+
+
+@pytest.mark.parametrize("text", ["tool = 3 # lint\n", "[tool]\npybuild = 3 # lint\n"])
+def test_a_pyproject_of_others_is_left_alone(lint: Lint, text: str) -> None:
+    assert lint(files={"pyproject.toml": text, "Dockerfile": BAD}).code == 1
 
 
 def test_several_mistakes_are_told_at_once(lint: Lint) -> None:
@@ -103,6 +110,9 @@ def test_several_mistakes_are_told_at_once(lint: Lint) -> None:
         ("label-schema:\n  a: uri\n", "2:6", "unknown kind of label `uri`; did you mean `url`?"),
         ("failure-threshold: high\n", "1:20", "unknown `failure-threshold` `high`; one of error"),
         ("format: xml\n", "1:9", "unknown format `xml`; one of tty, json"),
+        ("format:\n", "1:8", "`format` is a text, not nothing"),
+        ("label-schema: {a: [b]}\n", "1:19", "`a` is a text, not a list"),
+        ("ignored: [all]\n", "1:11", "unknown rule `all`; did you mean `ALL`?"),
         ("no-fail: yes\n", "1:10", "`no-fail` is `true` or `false`, not a string"),
         ("ignored: [DL3006\n", "2:1", "this is no YAML"),
         ("no-fail: true\nno-fail: false\n", "2:1", "the key `no-fail` is already defined"),

@@ -125,7 +125,7 @@ def rule_hint(code: str, *, can_run: bool = False) -> str | None:
 
     can_run: it is to be run, so that a rule of hadolint that we do not have is none
     """
-    if _matching(code) or (not can_run and (is_known(code) or code == PARSE_ERROR)):
+    if _matching(code) or (not can_run and _can_be_ignored(code)):
         return None
     return _unknown(code, "").hint
 
@@ -185,14 +185,19 @@ def _matching(text: str) -> list[Rule]:
 def _expand(text: str) -> Iterable[str]:
     """Return the codes that a text leaves out or changes; raise UnknownRule for an unknown one."""
     found = _matching(text)
-    if not found and not is_known(text) and text != PARSE_ERROR:
+    if not found and not _can_be_ignored(text):
         raise _unknown(text, "--ignore")
     return [text, *(rule.code for rule in found)]
 
 
+def _can_be_ignored(text: str) -> bool:
+    """Tell whether a text that is no rule of ours can be left out all the same."""
+    return bool(_FOREIGN.fullmatch(text)) or text in (UNKNOWN_CODE, PARSE_ERROR)
+
+
 def _unknown(text: str, where: str) -> UnknownRule:
     codes = [code for rule in all_rules() for code in (rule.code, rule.alias) if code]
-    hint = did_you_mean(text, codes)
+    hint = did_you_mean(text, [*codes, "ALL"] if text.upper() == "ALL" else codes)
     if hint is None and _FOREIGN.fullmatch(text):
         hint = "this rule of hadolint or ShellCheck is not supported yet"
     return UnknownRule(
