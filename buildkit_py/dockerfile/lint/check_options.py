@@ -33,6 +33,7 @@ class Check(NamedTuple):
     skip: codes; experimental: codes that run besides
     places: where each code stands
     wrong: why BuildKit would not build
+    unread: what stands behind the value's first blank, and looks like a part of it
     """
 
     skip: frozenset[str] = frozenset()
@@ -40,6 +41,7 @@ class Check(NamedTuple):
     experimental: frozenset[str] = frozenset()
     places: tuple[Span, ...] = ()
     wrong: tuple[BadCheck, ...] = ()
+    unread: Span | None = None
 
 
 def read_check(span: Span) -> Check:
@@ -69,7 +71,15 @@ def read_check(span: Span) -> Check:
             skip |= {ALL_CHECKS} if place.text == "all" else {each.text for each in codes}
         else:
             experimental |= {each.text for each in codes}
-    return Check(frozenset(skip), error, frozenset(experimental), tuple(places), tuple(wrong))
+    rest = _trimmed(span.source.span(span.start + len(text), span.end))
+    return Check(
+        frozenset(skip),
+        error,
+        frozenset(experimental),
+        tuple(places),
+        tuple(wrong),
+        rest if rest.text and text.endswith((",", "=")) else None,
+    )
 
 
 def _unknown(part: Span, name: str) -> BadCheck:

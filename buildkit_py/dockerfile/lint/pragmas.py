@@ -28,19 +28,24 @@ from buildkit_py.dockerfile.lines import SPACES
 from buildkit_py.dockerfile.lint.check_options import Check, read_check
 
 _HADOLINT = later(r"hadolint\s+(?:(global|stage)\s+)?ignore\s*=\s*([\w, \t]+)")
-_CHECK = later(r"check\s*=\s*(\S+)", re.IGNORECASE)
+_CHECK = later(r"check\s*=\s*(\w+=.*)", re.IGNORECASE)
 _OWN = later(r"pybuild:\s*(ignore|ignore-file)\[([^\]\n]*)\]")
 _WORD = later(r"\w+")
 
 
 class Pragma(NamedTuple):
-    """One comment. scope: `file`, `stage` or `next`; wrong: what of it means nothing."""
+    """One comment.
+
+    scope: `file`, `stage` or `next`
+    wrong: what of it means nothing; unread: a part that nobody reads
+    """
 
     scope: str
     codes: frozenset[str]
     places: tuple[Span, ...]
     span: Span
     wrong: tuple[InputError, ...] = ()
+    unread: Span | None = None
 
 
 class Suppressions:
@@ -122,7 +127,7 @@ def read_comment(span: Span) -> Iterator[Pragma]:
         yield _pragma(scope, found, 2, offset, span)
     elif found := _CHECK.match(text):
         check = read_check(span.source.span(offset + found.start(1), offset + found.end(1)))
-        yield Pragma("next", check.skip, check.places, span, check.wrong)
+        yield Pragma("next", check.skip, check.places, span, check.wrong, check.unread)
 
 
 def _pragma(scope: str, found: re.Match[str], group: int, offset: int, span: Span) -> Pragma:

@@ -159,6 +159,9 @@ def _unknown_codes(suppressions: Suppressions) -> list[Report]:
             codes = [code for rule in all_rules() for code in (rule.code, rule.alias) if code]
             hint = did_you_mean(place.text, codes)
             add(place, f"no rule is called `{place.text}`", hint)
+    for unread in (suppressions.check.unread, *(each.unread for each in suppressions.pragmas)):
+        if unread is not None:
+            add(unread, "`check` ends at its first blank, so this is not read", None)
     for pragma in suppressions.pragmas:
         for error in pragma.wrong:
             add(error.at or pragma.span, error.message, error.hint)

@@ -68,6 +68,8 @@ def test_a_port_that_is_too_large_is_said_once() -> None:
         ("error=yes", ("DL1000", "yes")),
         ("skip=StageNameCasing; error=true", ("DL1000", ";")),
         ("skip=NoSuchRule", ("PB901", "NoSuchRule")),
+        ("skip=StageNameCasing, FromAsCasing", ("PB901", "FromAsCasing")),
+        ("skip= FromAsCasing", ("PB901", "FromAsCasing")),
         ("experimental=NoSuchRule", ("PB901", "NoSuchRule")),
         ("skip=StageNameCasing,NoSuchRule;error=false", ("PB901", "NoSuchRule")),
     ],
@@ -93,3 +95,14 @@ def test_the_comment_above_an_instruction_is_told_about_and_breaks_nothing() -> 
     )
 
     assert found(text) == [("PB901", "skp"), ("PB901", "Nope")]
+
+
+@pytest.mark.parametrize("comment", ["check = this", "Check == that", "check=", "checks=skip=x"])
+def test_prose_is_no_option(comment: str) -> None:
+    assert found(f"FROM a:1\n# {comment}\nENV a=1\n") == []
+
+
+def test_what_stands_behind_a_blank_above_an_instruction_is_told_too() -> None:
+    text = "FROM a:1\n# check=skip=FromAsCasing, StageNameCasing\nENV a=1\n"
+
+    assert found(text) == [("PB901", "StageNameCasing")]
