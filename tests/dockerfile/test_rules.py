@@ -92,9 +92,9 @@ def test_a_file_is_named_as_its_rule() -> None:
         assert rule.name.rpartition(".")[2].replace("_", "") == rule.code.lower()
 
 
-def test_a_rule_in_a_folder_for_a_word_or_a_setting_is_known_without_being_imported() -> None:
+def test_a_rule_that_is_known_without_being_imported_has_no_other_name() -> None:
     for rule in all_rules():
-        if rule.word or rule.setting is not None:
+        if rule.is_known:
             assert not {"name", "alias", "experimental"} & set(vars(rule.module))
 
 

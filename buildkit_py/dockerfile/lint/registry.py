@@ -8,8 +8,8 @@ from functools import cache
 from buildkit_py.dockerfile.lint import rules as folder
 from buildkit_py.dockerfile.lint.rule import Rule
 
-OPTIONAL, DECIDED = "optional", "decided"
-"""Folders of rules that do not run by default, and of those that a setting makes run."""
+OPTIONAL, DECIDED, BUILDKIT = "optional", "decided", "buildkit"
+"""Folders of rules that do not run by default, that a setting makes run, and of BuildKit's own."""
 
 
 @cache
@@ -39,10 +39,18 @@ def default_rules() -> tuple[Rule, ...]:
     by_word = [
         _rule(name, f"{word}.{name}", default=True, word=word)
         for word in folders()
-        if word not in (OPTIONAL, DECIDED)
+        if word not in (OPTIONAL, DECIDED, BUILDKIT)
         for name in modules(word)
     ]
-    return (*(_rule(name, name, default=True) for name in modules()), *by_word)
+    buildkit = [
+        Rule(_camel(name), f"{folder.__name__}.{BUILDKIT}.{name}", default=True, is_known=True)
+        for name in modules(BUILDKIT)
+    ]
+    return (*(_rule(name, name, default=True) for name in modules()), *by_word, *buildkit)
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 def modules(*below: str) -> list[str]:

@@ -15,7 +15,8 @@ and may have
                    instructions above could not be read
     experimental   True: not even in the presets of its tool (BuildKit's word), but by its name
 
-A rule in a folder for a word or a setting has none of the first two, and no `experimental`.
+A rule in a folder for a word, a setting or BuildKit's own has none of the first two, and no
+`experimental`.
 """
 
 from __future__ import annotations
@@ -76,13 +77,23 @@ class Rule:
     word: what a file holds, in whatever case, that it has something to say about; or ""
     setting: a field of Settings: where that decides something, it runs by default, and else never
 
-    A rule with a word or a setting is imported when it is first asked for more than this.
+    is_known: its code is all that it has of code, alias and `experimental`
+
+    A known rule is imported when it is first asked for more; one with a word or a setting is known.
     """
 
-    __slots__ = ("_module", "alias", "code", "default", "experimental", "name", "setting", "word")
+    __slots__ = ("_module", "alias", "code", "default", "experimental", "is_known", "name",
+                 "setting", "word")  # fmt: skip
 
     def __init__(
-        self, code: str, name: str, *, default: bool, word: str, setting: str | None
+        self,
+        code: str,
+        name: str,
+        *,
+        default: bool,
+        word: str = "",
+        setting: str | None = None,
+        is_known: bool = False,
     ) -> None:
         self.code = code
         self.name = name
@@ -92,7 +103,8 @@ class Rule:
         self.alias: str | None = None
         self.experimental = False
         self._module: ModuleType | None = None
-        if not word and setting is None:
+        self.is_known = is_known or bool(word) or setting is not None
+        if not self.is_known:
             self.code = getattr(self.module, "name", code)
             self.alias = getattr(self.module, "alias", None)
             self.experimental = getattr(self.module, "experimental", False)

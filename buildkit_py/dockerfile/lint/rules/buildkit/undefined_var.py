@@ -31,7 +31,6 @@ from collections.abc import Iterator
 from buildkit_py.dockerfile.lint.facts import File, Stage
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
-name = "UndefinedVar"
 severity = Severity.WARNING
 
 

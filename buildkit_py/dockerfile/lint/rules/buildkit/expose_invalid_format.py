@@ -20,7 +20,6 @@ from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lint.facts import File, without_braces
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
-name = "ExposeInvalidFormat"
 severity = Severity.WARNING
 alone = True
 

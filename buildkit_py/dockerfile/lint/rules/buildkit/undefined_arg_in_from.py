@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
-name = "UndefinedArgInFrom"
 severity = Severity.WARNING
 
 

@@ -21,7 +21,6 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 from buildkit_py.dockerfile.paths import clean
 
-name = "CopyIgnoredFile"
 severity = Severity.WARNING
 
 

@@ -25,7 +25,6 @@ from buildkit_py.dockerfile.lines import SPACES
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
-name = "NoEmptyContinuation"
 severity = Severity.WARNING
 alone = True
 

@@ -22,7 +22,6 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 from buildkit_py.oci.reference import parse_reference
 
-name = "InvalidDefaultArgInFrom"
 severity = Severity.WARNING
 
 

@@ -21,7 +21,6 @@ from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
-name = "LegacyKeyValueFormat"
 severity = Severity.WARNING
 alone = True
 

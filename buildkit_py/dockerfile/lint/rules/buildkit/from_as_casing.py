@@ -23,7 +23,6 @@ from collections.abc import Iterator
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Edit, Finding, Severity
 
-name = "FromAsCasing"
 severity = Severity.WARNING
 alone = True
 

@@ -22,7 +22,6 @@ from buildkit_py.dockerfile import ast
 from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 
-name = "WorkdirRelativePath"
 severity = Severity.WARNING
 
 

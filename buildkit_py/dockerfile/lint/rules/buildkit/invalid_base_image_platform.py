@@ -20,7 +20,6 @@ from buildkit_py.dockerfile.lint.facts import File
 from buildkit_py.dockerfile.lint.rule import Finding, Severity
 from buildkit_py.oci.platform import parse_platform
 
-name = "InvalidBaseImagePlatform"
 severity = Severity.WARNING
 
 

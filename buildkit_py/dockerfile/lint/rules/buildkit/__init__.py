@@ -1,0 +1,1 @@
+"""BuildKit's checks that hadolint does not have; named as their files are."""
