@@ -8,17 +8,19 @@ from __future__ import annotations
 import sys
 
 from buildkit_py.cli.compose_common import (
+    DRY_RUN,
     at_once,
     changing,
     check_services,
     containers,
     looking,
     named,
+    read_acting,
     seconds_of,
     show_plan,
     telling,
 )
-from buildkit_py.cli.reader import BadOption, Command, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,18 +28,22 @@ if TYPE_CHECKING:
 
     from buildkit_py.cli.compose_common import Named
     from buildkit_py.cli.reader import Value
+    from buildkit_py.compose.carry_out import Told
     from buildkit_py.compose.plan import Observed, Plan
     from buildkit_py.engine.client import Engine
     from buildkit_py.engine.connection import Connection
     from buildkit_py.engine.containers import Known
 
+    Tell = Callable[[Told], None]
+
 _TIMEOUT = Option("-t --timeout", "text", "Seconds to let each container end", metavar="SECONDS")
 
-STOP = Command("pycompose stop", "End containers", (_TIMEOUT,), arguments="[SERVICE...]")
+STOP = Command("pycompose stop", "End containers", (DRY_RUN, _TIMEOUT), arguments="[SERVICE...]")
 START = Command(
     "pycompose start",
     "Start containers that were made before",
     (
+        DRY_RUN,
         Option("--wait", "flag", "Wait until services run, and are healthy where that is checked"),
         Option("--wait-timeout", "text", "Wait no longer than this", metavar="SECONDS"),
     ),
@@ -46,13 +52,14 @@ START = Command(
 RESTART = Command(
     "pycompose restart",
     "End containers and start them again",
-    (Option("--no-deps", "flag", "Leave alone what restarts with them"), _TIMEOUT),
+    (DRY_RUN, Option("--no-deps", "flag", "Leave alone what restarts with them"), _TIMEOUT),
     arguments="[SERVICE...]",
 )
 KILL = Command(
     "pycompose kill",
     "Send containers a signal, SIGKILL if nothing else is said",
     (
+        DRY_RUN,
         Option("--remove-orphans", "flag", "Also to those of services that are not in the files"),
         Option("-s --signal", "text", "The signal", metavar="SIGNAL"),
     ),
@@ -62,6 +69,7 @@ RM = Command(
     "pycompose rm",
     "Remove containers that do not run",
     (
+        DRY_RUN,
         Option("-f --force", "flag", "Do not ask"),
         Option("-s --stop", "flag", "End those that run before"),
         Option("-v --volumes", "flag", "Remove also their volumes without a name"),
@@ -72,13 +80,16 @@ RM = Command(
 SCALE = Command(
     "pycompose scale",
     "Give services a number of containers",
-    (Option("--no-deps", "flag", "Leave services alone that these need"),),
+    (DRY_RUN, Option("--no-deps", "flag", "Leave services alone that these need")),
     arguments="SERVICE=NUMBER...",
 )
 WAIT = Command(
     "pycompose wait",
     "Wait until the containers of services have ended, and return the last one's exit code",
-    (Option("--down-project", "flag", "Take the project down when the first one has ended"),),
+    (
+        Option("--down-project", "flag", "Take the project down when the first one has ended"),
+        DRY_RUN,
+    ),
     arguments="SERVICE...",
 )
 
@@ -101,8 +112,12 @@ def _act(
     stop_seconds: float | None = None,
     signal: int = 9,
     keep_volumes: bool = False,
+    told_as: Callable[[Tell], Tell] = lambda tell: tell,
 ) -> Plan:
-    """Choose a plan for what there is and carry it out; return it."""
+    """Choose a plan for what there is and carry it out; return it.
+
+    told_as: changes what is told of it
+    """
     from buildkit_py.compose.carry_out import Work, carry_out
 
     engine = changing()
@@ -113,8 +128,9 @@ def _act(
             return plan
         with telling(given) as talk:
             work = Work(
-                engine, group, tell=talk.tell, notice=talk.notice, at_once=at_once(given),
-                stop_seconds=stop_seconds, signal=signal, keep_volumes=keep_volumes,
+                engine, group, tell=told_as(talk.tell), notice=talk.notice,
+                at_once=at_once(given), stop_seconds=stop_seconds, signal=signal,
+                keep_volumes=keep_volumes,
             )  # fmt: skip
             carry_out(plan, work)
     return plan
@@ -123,7 +139,7 @@ def _act(
 def run_stop(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose import plan_end
 
-    values, names = read(STOP, argv)
+    values, names = read_acting(STOP, argv, given)
     about = named(given)
     _act(
         given, about, names,
@@ -138,7 +154,7 @@ def run_start(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose.plan import COMPLETED
     from buildkit_py.compose.waiting import ServiceFailed, wait_ready
 
-    values, names = read(START, argv)
+    values, names = read_acting(START, argv, given)
     seconds = seconds_of(values["wait_timeout"], "--wait-timeout")
     about = named(given)
     jobs: set[str] = set()
@@ -175,7 +191,7 @@ def run_start(given: dict[str, Value], argv: Sequence[str]) -> int:
 def run_restart(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose import plan_end
 
-    values, names = read(RESTART, argv)
+    values, names = read_acting(RESTART, argv, given)
     about = named(given)
     _act(
         given, about, names,
@@ -183,16 +199,33 @@ def run_restart(given: dict[str, Value], argv: Sequence[str]) -> int:
             about.name, there, names, services=about.services,
             no_dependencies=bool(values["no_deps"]),
         ),
-        stop_seconds=seconds_of(values["timeout"]),
+        stop_seconds=seconds_of(values["timeout"]), told_as=_as_restarts,
     )  # fmt: skip
     return 0
+
+
+def _as_restarts(tell: Tell) -> Tell:
+    """Tell an end and a start as one thing: `Restarting`, and `Started`."""
+    from buildkit_py.core.data import replace
+
+    begun: set[str] = set()
+
+    def told_once(told: Told) -> None:
+        if told.word in ("Stopping", "Starting"):
+            if told.name not in begun:
+                begun.add(told.name)
+                tell(replace(told, word="Restarting"))
+        elif told.word != "Stopped":
+            tell(told)
+
+    return told_once
 
 
 def run_kill(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose import plan_end
     from buildkit_py.engine.signal_names import parse_signal
 
-    values, names = read(KILL, argv)
+    values, names = read_acting(KILL, argv, given)
     signal = parse_signal(str(values["signal"] or "KILL"))
     about = named(given)
 
@@ -210,21 +243,24 @@ def run_kill(given: dict[str, Value], argv: Sequence[str]) -> int:
 def run_rm(given: dict[str, Value], argv: Sequence[str]) -> int:
     from buildkit_py.compose import plan_end
 
-    values, names = read(RM, argv)
+    values, names = read_acting(RM, argv, given)
     about = named(given)
     only: set[str] | None = None
 
     def choose(there: Observed) -> Plan:
-        return plan_end.remove(
+        plan = plan_end.remove(
             about.name, there, names, services=about.services, stop_first=bool(values["stop"]),
             only=only,
         )  # fmt: skip
+        if values["force"] and plan.actions and not given["dry_run"]:
+            print(_going(plan), flush=True)
+        return plan
 
     if not given["dry_run"] and not values["force"]:
-        doomed = choose(_observed(looking(), about, names)).of("remove")
-        if doomed and not _agreed([action.target for action in doomed]):
+        doomed = choose(_observed(looking(), about, names))
+        if doomed.actions and not _agreed(_going(doomed)):
             return 0
-        only = {action.id for action in doomed}
+        only = {action.id for action in doomed.of("remove")}
     plan = _act(
         given, about, names, choose,
         keep_volumes=not values["volumes"],
@@ -234,15 +270,23 @@ def run_rm(given: dict[str, Value], argv: Sequence[str]) -> int:
     return 0
 
 
-def _agreed(doomed: Sequence[str]) -> bool:
-    """Ask on the terminal whether containers may go."""
-    print(f"? Going to remove {', '.join(doomed)} [yN] ", end="", file=sys.stderr, flush=True)
+def _going(plan: Plan) -> str:
+    names = sorted(action.target for action in plan.of("remove"))
+    return f"Going to remove {', '.join(names)}"
+
+
+def _agreed(going: str) -> bool:
+    """Ask on the terminal whether containers may go; without one, say it and read the answer."""
+    if sys.stdin.isatty():
+        print(f"? {going} [yN] ", end="", file=sys.stderr, flush=True)
+    else:
+        print(going, flush=True)
     answer = sys.stdin.readline().strip().lower()
     return answer in ("y", "yes")
 
 
 def run_scale(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, pairs = read(SCALE, argv)
+    values, pairs = read_acting(SCALE, argv, given)
     if not pairs:
         raise BadOption("`pycompose scale` needs SERVICE=NUMBER")
     names = [pair.partition("=")[0] for pair in pairs]
@@ -255,7 +299,7 @@ def run_scale(given: dict[str, Value], argv: Sequence[str]) -> int:
 
 def run_wait(given: dict[str, Value], argv: Sequence[str]) -> int:
     """Wait; docker compose's exit code 42 for what cannot be waited for is our usual one."""
-    values, names = read(WAIT, argv)
+    values, names = read_acting(WAIT, argv, given)
     if not names:
         raise BadOption("`pycompose wait` needs a service")
     about = named(given)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from buildkit_py.engine.containers import Known
 
 
+_STOPPING = "Gracefully Stopping... press Ctrl+C again to force"
 END_SECONDS = 10.0
 """How long the ends of containers that were stopped are awaited: their events are on the way."""
 
@@ -122,6 +123,7 @@ def up(
             if not signals.count:
                 raise
             settle()
+            print(_STOPPING, file=sys.stderr, flush=True)
             _stop(attached, work, signals, woken, by_signal=True)
             return 130
         try:
@@ -146,7 +148,7 @@ def _stay(
         if attached.broken is not None:
             raise attached.broken
         if signals.count:
-            print("Gracefully Stopping... press Ctrl+C again to force", file=sys.stderr, flush=True)
+            print(_STOPPING, file=sys.stderr, flush=True)
             _stop(attached, work, signals, woken, by_signal=True)
             return 130 if signals.count > 1 else _code(attached, work, chosen) if chosen else 0
         if attached.is_gone and attached.alive:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from buildkit_py.cli.compose_common import (
+    DRY_RUN,
     at_once,
     build_sinks,
     changing,
     ended_in_order,
     images_only,
+    read_acting,
     show_plan,
     teller,
 )
-from buildkit_py.cli.reader import BadOption, Command, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ BUILD = Command(
     "pycompose build",
     "Build the images of services",
     (
+        DRY_RUN,
         Option("--build-arg", "list", "A build argument for all of them", metavar="NAME=VALUE"),
         Option("--no-cache", "flag", "Run every step"),
         Option("--pull", "flag", "Ask the registries for the images of FROM"),
@@ -41,6 +44,7 @@ PULL = Command(
     "pycompose pull",
     "Pull the images of services",
     (
+        DRY_RUN,
         Option("--ignore-buildable", "flag", "Leave out services that can be built"),
         Option("--include-deps", "flag", "Also for what the services depend on"),
         Option("-q --quiet", "flag", "Pull without a word"),
@@ -51,7 +55,7 @@ PULL = Command(
 
 
 def run_build(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, names = read(BUILD, argv)
+    values, names = read_acting(BUILD, argv, given)
     project = images_only(given, names)
     asked = [
         name
@@ -79,7 +83,7 @@ def run_build(given: dict[str, Value], argv: Sequence[str]) -> int:
 
 
 def run_pull(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, names = read(PULL, argv)
+    values, names = read_acting(PULL, argv, given)
     project = images_only(given, names)
     from buildkit_py.compose.images import bring
     from buildkit_py.compose.plan import Action, Plan

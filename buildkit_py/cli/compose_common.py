@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 
-from buildkit_py.cli.reader import BadOption
+from buildkit_py.cli.reader import BadOption, Command, Option, read
 from buildkit_py.core.data import dataclass
 
 TYPE_CHECKING = False
@@ -23,6 +23,19 @@ if TYPE_CHECKING:
     from buildkit_py.core.files import NameLock
     from buildkit_py.engine.client import Engine
     from buildkit_py.engine.containers import Known
+
+
+DRY_RUN = Option("--dry-run", "flag", "Say what would be done, and do nothing")
+"""Stands before a command, or behind one that does something."""
+
+
+def read_acting(
+    command: Command, argv: Sequence[str], given: dict[str, Value]
+) -> tuple[dict[str, Value], list[str]]:
+    """Read the command line of what does something; `--dry-run` in it counts as one before it."""
+    values, names = read(command, argv)
+    given["dry_run"] = given["dry_run"] or values["dry_run"]
+    return values, names
 
 
 @dataclass(frozen=True, slots=True)

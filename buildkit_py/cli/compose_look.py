@@ -164,7 +164,7 @@ def _row(known: Known, *, whole: bool) -> dict[str, str]:
 
 def _more(known: Known) -> dict[str, Any]:
     """Return what is no text in JSON."""
-    published = [
+    published: list[dict[str, Any]] = [
         {
             "URL": address,
             "TargetPort": port.container_port,
@@ -182,6 +182,7 @@ def _more(known: Known) -> dict[str, Any]:
                 {"URL": "", "TargetPort": int(number), "PublishedPort": 0,
                  "Protocol": protocol or "tcp"}
             )  # fmt: skip
+    published.sort(key=lambda each: (each["TargetPort"], each["URL"]))
     return {"ExitCode": known.state.exit_code, "Publishers": published}
 
 

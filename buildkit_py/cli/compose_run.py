@@ -7,6 +7,7 @@ import sys
 
 from buildkit_py.cli.common import report_refused
 from buildkit_py.cli.compose_common import (
+    DRY_RUN,
     at_once,
     changing,
     containers,
@@ -15,6 +16,7 @@ from buildkit_py.cli.compose_common import (
     named,
     prepared,
     pull_of,
+    read_acting,
     removes_orphans,
     same_files,
     show_plan,
@@ -23,7 +25,7 @@ from buildkit_py.cli.compose_common import (
     warn,
 )
 from buildkit_py.cli.paint import print_notice
-from buildkit_py.cli.reader import BadOption, Command, Option, read
+from buildkit_py.cli.reader import BadOption, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ EXEC = Command(
     "pycompose exec",
     "Run a further program in a service's container, and exit as it exits",
     (
+        DRY_RUN,
         Option("-d --detach", "flag", "Let it run on its own"),
         Option("-e --env", "list", "Set a variable", metavar="NAME=VALUE"),
         Option("--index", "text", "In which of the service's containers", metavar="NUMBER"),
@@ -61,7 +64,8 @@ RUN = Command(
         Option("--build", "flag", "Build the image before"),
         Option("--cap-add", "list", "Add a capability", metavar="NAME"),
         Option("--cap-drop", "list", "Drop a capability", metavar="NAME"),
-        Option("-d --detach", "flag", "Let it run on its own, and print its name"),
+        DRY_RUN,
+        Option("-d --detach", "flag", "Let it run on its own, and print its id"),
         Option("--entrypoint", "text", "Program instead of the service's", metavar="COMMAND"),
         Option("-e --env", "list", "Set a variable", metavar="NAME=VALUE"),
         Option("--env-from-file", "list", "Read variables from a file", metavar="PATH"),
@@ -102,7 +106,7 @@ def _complain(text: str) -> None:
 
 
 def run_exec(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, words = read(EXEC, argv)
+    values, words = read_acting(EXEC, argv, given)
     if len(words) < 2:
         raise BadOption("`pycompose exec` needs a service and a command")
     from buildkit_py.cli.compose_look import one_of
@@ -119,6 +123,13 @@ def run_exec(given: dict[str, Value], argv: Sequence[str]) -> int:
     known = one_of(running, service, index)
     env = read_variables(_many(values["env"]), os.environ)
     env = tuple(each for each in env if "=" in each)
+    if given["dry_run"]:
+        import shlex
+
+        from buildkit_py.core.draw import printable
+
+        print(printable(f"exec in {known.spec.name}: {shlex.join(command)}"))
+        return 0
     from buildkit_py.core.errors import BuildkitError
 
     try:
@@ -154,7 +165,7 @@ def _execute(
 
 
 def run_run(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, words = read(RUN, argv)
+    values, words = read_acting(RUN, argv, given)
     if not words:
         raise BadOption("`pycompose run` needs a service")
     service_name, *command = words

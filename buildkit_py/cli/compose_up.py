@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.cli.compose_common import (
+    DRY_RUN,
     Prepared,
     Telling,
     at_once,
@@ -14,6 +15,7 @@ from buildkit_py.cli.compose_common import (
     named,
     prepared,
     pull_of,
+    read_acting,
     removes_orphans,
     same_files,
     seconds_of,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from buildkit_py.engine.client import Engine, Group
 
 _CHANGING = (
+    DRY_RUN,
     Option("--build", "flag", "Build images before"),
     Option("--force-recreate", "flag", "Make all containers anew"),
     Option("--no-build", "flag", "Build no image, even if it is missing"),
@@ -98,6 +101,7 @@ DOWN = Command(
     "pycompose down",
     "End and remove the project's containers and networks",
     (
+        DRY_RUN,
         Option("--remove-orphans", "flag", "Also those of services that are not in the files"),
         Option("-t --timeout", "text", "Seconds to let each container end", metavar="SECONDS"),
         Option("-v --volumes", "flag", "Remove the project's volumes too"),
@@ -108,7 +112,7 @@ DOWN = Command(
 
 
 def run_plan(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, names = read(PLAN, argv)
+    values, names = read_acting(PLAN, argv, given)
     made = prepared(given, names)
     wanted = _wanted(made, values, names)
     with changing() as engine:
@@ -126,13 +130,13 @@ def run_plan(given: dict[str, Value], argv: Sequence[str]) -> int:
 
 def run_up(given: dict[str, Value], argv: Sequence[str], *, remember: bool = True) -> int:
     """remember: keep a record that nothing is left to be done, for the next one like it."""
-    values, names = read(UP, argv)
+    values, names = read_acting(UP, argv, given)
     _check_up(values)
     return _up(given, values, names, remember=remember)
 
 
 def run_create(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, names = read(CREATE, argv)
+    values, names = read_acting(CREATE, argv, given)
     defaults, _ = read(UP, [])
     return _up(given, {**defaults, **values, "no_start": True}, names, remember=False)
 
@@ -220,7 +224,7 @@ def _remember(
 
 
 def run_down(given: dict[str, Value], argv: Sequence[str]) -> int:
-    values, names = read(DOWN, argv)
+    values, names = read_acting(DOWN, argv, given)
     about = named(given)
     remove_orphans = removes_orphans(values)
     with changing() as engine, locked(engine, about.name, shared=True):

@@ -297,17 +297,37 @@ def status_of(known: Known) -> str:
 
 
 def ports_of(known: Known) -> str:
-    """Return the ports as docker lists them: published ones first, with where they are."""
+    """Return the ports as docker lists them: exposed ones, then published ones and where."""
     shown = []
     published = set()
-    for port in known.state.ports:
+    for port in sorted(known.state.ports, key=lambda port: (port.container_port, port.host_ip)):
         published.add(f"{port.container_port}/{port.protocol}")
         addresses = (port.host_ip,) if port.host_ip else ("0.0.0.0", "[::]")
         inner = f"{port.container_port}/{port.protocol}"
         shown += [f"{address}:{port.host_port}->{inner}" for address in addresses]
-    if known.running:
-        shown += [port for port in known.spec.exposed_ports if port not in published]
-    return ", ".join(shown)
+    exposed = known.spec.exposed_ports if known.running else ()
+    return ", ".join([*ranges_of(port for port in exposed if port not in published), *shown])
+
+
+def ranges_of(ports: Iterable[str]) -> list[str]:
+    """Return ports such as `80/tcp` sorted, those in a row as `80-82/tcp`."""
+    numbers: dict[str, set[int]] = {}
+    for port in ports:
+        text, _, protocol = port.partition("/")
+        if text.isdigit():
+            numbers.setdefault(protocol or "tcp", set()).add(int(text))
+    rows: list[tuple[int, int, str]] = []
+    for protocol, found in numbers.items():
+        for number in sorted(found):
+            if number - 1 in found:
+                first, _, _ = rows.pop()
+                rows.append((first, number, protocol))
+            else:
+                rows.append((number, number, protocol))
+    return [
+        f"{first}/{protocol}" if first == last else f"{first}-{last}/{protocol}"
+        for first, last, protocol in sorted(rows)
+    ]
 
 
 def run_logs(argv: Sequence[str]) -> int:

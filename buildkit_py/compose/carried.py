@@ -182,9 +182,15 @@ def _not_of_logging(logging: Mapping[str, object]) -> Iterator[tuple[str, ...]]:
 
 
 def notices(project: model.Project) -> list[str]:
-    """Return what is said of keys that neither docker compose nor we act on."""
+    """Return what is said of what neither docker compose nor we act on."""
     found = []
     for name, service in project.services.items():
+        inside = [project.networks[key].internal for key in service.networks]
+        if service.ports and inside and all(inside):
+            place = project.at("services", name, "ports").place
+            found.append(
+                f"{place}: the ports of `{name}` are not published: its networks are all internal"
+            )
         deploy = service.others.get("deploy") or {}
         keys = [key for key in _named(deploy) if key in _IGNORED_OF_DEPLOY]
         if "resources" in keys:

@@ -79,7 +79,8 @@ def wait_for_service(
         word = f'optional dependency "{service}" failed to start'
         tell(failed.name, f"Skipped: {word}", "warning")
         raise ServiceFailed(f"{word}: {text}", notes=failed.notes)
-    tell(failed.name, "Error", "error")
+    if failed.verdict or not is_readable(stop):
+        tell(failed.name, "Error", "error")
     if not is_over:
         text = f"dependency failed to start: {text}"
     raise ServiceFailed(text, notes=failed.notes)

@@ -139,6 +139,21 @@ def test_what_docker_compose_ignores_is_told() -> None:
     assert "compose.yaml:5" in notice or "compose.yaml:4" in notice
 
 
+@pytest.mark.parametrize(
+    ("networks", "is_told"), [("[in]", True), ("[in, out]", False), ("[out]", False)]
+)
+def test_ports_that_cannot_be_published_are_told(networks: str, is_told: bool) -> None:
+    text = (
+        f"services:\n  s:\n    image: b\n    networks: {networks}\n    ports: ['8080:80']\n"
+        "networks: {in: {internal: true}, out: }\n"
+    )
+
+    found = [notice.partition(": ")[2] for notice in notices(typed(loaded(text)))]
+
+    told = "the ports of `s` are not published: its networks are all internal"
+    assert found == ([told] if is_told else [])
+
+
 def test_a_build_is_kept_back_by_its_own_keys_alone() -> None:
     text = (
         "services:\n  s:\n    privileged: true\n    build:\n      context: .\n"

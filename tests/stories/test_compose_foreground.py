@@ -120,9 +120,11 @@ def test_a_signal_while_containers_are_made_cancels(anyone: Person) -> None:
     with project(anyone, text) as app:
         with running(app, "up", until="ready") as process:
             os.kill(process.pid, signal.SIGINT)
-            finish(process)
+            _, err = finish(process)
 
         assert process.returncode == 130
+        assert err.count("press Ctrl+C again to force") == 1
+        assert "Error" not in err
         assert app.states() == {"db-1": "exited", "web-1": "created"}
 
 

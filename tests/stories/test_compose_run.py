@@ -136,9 +136,10 @@ def test_run_waits_until_nobody_wants_it_to(anyone: Person) -> None:
                 if line.endswith(b"app-db-1  Waiting\n"):
                     break
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            _, err = process.communicate(timeout=60)
 
             assert process.returncode == 130, words
+            assert b"Error" not in err, "nothing is wrong with what is waited for"
         assert app.states()["db-1"] == "running", "what was begun stays"
 
 
@@ -289,7 +290,11 @@ def test_stop_start_restart_rm(anyone: Person) -> None:
         app("up", "-d")
         before = started(app, "web-1")
 
-        app("restart", "web")
+        done = app("restart", "web")
+        assert done.stderr.splitlines() == [
+            " Container app-web-1  Restarting",
+            " Container app-web-1  Started",
+        ]
         assert started(app, "web-1") > before
         app("stop", "web")
         assert app.states() == {"db-1": "running", "job-1": "exited", "web-1": "exited"}
@@ -304,7 +309,8 @@ def test_stop_start_restart_rm(anyone: Person) -> None:
         assert set(app.states()) == {"db-1", "job-1"}
         nobody = app("start", "web", code=1)
         assert 'service "web" has no container to start' in nobody.stderr
-        app("rm", "-f", "-s")
+        gone = app("rm", "-f", "-s")
+        assert gone.stdout == "Going to remove app-db-1, app-job-1\n"
         assert app.states() == {}
         assert "No stopped containers" in app("rm", "-f").stderr
 
@@ -314,7 +320,7 @@ def test_rm_asks(anyone: Person) -> None:
         app("up")
 
         done = fed(app, "n\n", "rm")
-        assert "? Going to remove app-a-1 [yN]" in done.stderr
+        assert done.stdout == "Going to remove app-a-1\n"
         assert set(app.states()) == {"a-1"}
         fed(app, "y\n", "rm")
         assert app.states() == {}
@@ -387,6 +393,11 @@ def test_a_dry_run_changes_nothing(anyone: Person) -> None:
         app("up", "-d")
         for words in (["down"], ["stop"], ["restart"], ["kill"], ["rm", "-sf"]):
             assert "app-web-1" in app("--dry-run", *words).stdout
+            assert app("--dry-run", *words).stdout == app(*words, "--dry-run").stdout
+        told = app("exec", "--dry-run", "web", "touch", "/made").stdout
+        assert told == "exec in app-web-1: touch /made\n"
+        app("--dry-run", "exec", "web", "touch", "/made")
+        app("exec", "web", "test", "!", "-e", "/made")
         assert app.states()["web-1"] == "running"
 
 
