@@ -54,7 +54,7 @@ def check(project: model.Project) -> list[InputError]:
             no(*at, "ipam", "config")
         for each in network.subnets:
             for key in _named(each):
-                if key not in ("subnet", "gateway"):
+                if key not in ("subnet", "gateway") or ":" in str(each[key]):
                     no(*at, "ipam", "config", "0", key)
         for key in _named(network.others):
             no(*at, key)

@@ -7,7 +7,7 @@ The rules are the daemon's: moby daemon/container.go, daemon/daemon_unix.go, lib
 from __future__ import annotations
 
 from buildkit_py.compose.errors import BadValue
-from buildkit_py.compose.tree import dotted
+from buildkit_py.compose.tree import dotted, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ class _Service:
             BadValue(text, at=self.project.value_at(*at), label=label, hint=hint)
         )  # fmt: skip
 
+    def key_of_host(self, name: str, address: str) -> str:
+        """Return the key or the index of a further host in the files, which are not sorted."""
+        node = find(self.project.root, ("services", self.name, "extra_hosts"))
+        for at, item in enumerate(node.value if node is not None else ()):
+            text = str(getattr(item, "value", ""))
+            if text.startswith(name) and address in text:
+                return str(at)
+        return name
+
     def tried(self, check: Callable[[], object], *path: str) -> bool:
         """Say whether a check of the engine's passes; what it raises is told at its place."""
         from buildkit_py.core.errors import InputError
@@ -63,6 +72,7 @@ def check(project: Project) -> list[InputError]:
     for name, service in project.services.items():
         each = _Service(project, name, errors)
         _process(each, service)
+        _addresses(each, service)
         _amounts(each, service)
         _ulimits(each, service)
         _mounts(each, service)
@@ -82,6 +92,10 @@ def _process(each: _Service, service: Data) -> None:
     for key in ("cap_add", "cap_drop"):
         for at, name in enumerate(service.get(key) or ()):
             _capability(each, name, key, str(at))
+    if "image" in service:
+        from buildkit_py.oci.reference import parse_reference
+
+        each.tried(lambda: parse_reference(service["image"]), "image")
     if "stop_signal" in service:
         from buildkit_py.engine.signal_names import parse_signal
 
@@ -98,6 +112,50 @@ def _process(each: _Service, service: Data) -> None:
 
         place = each.project.value_at("services", each.name, "expose", str(at))
         each.tried(lambda port=port, place=place: exposed_ports([port], place), "expose", str(at))  # type: ignore[misc]
+
+
+def _addresses(each: _Service, service: Data) -> None:
+    """Addresses in networks, and those of further hosts, are addresses."""
+    for host in service.get("extra_hosts") or ():
+        name, _, address = host.partition("=")
+        if address != "host-gateway" and not _is_address(address):
+            message = f"`{address}` is no IP address, nor `host-gateway`"
+            each.wrong(message, "extra_hosts", each.key_of_host(name, address))
+    for key, use in (service.get("networks") or {}).items():
+        network = each.project.parts("networks").get(key) or {}
+        pools = (network.get("ipam") or {}).get("config") or ()
+        subnets = [pool["subnet"] for pool in pools if pool.get("subnet")]
+        for name in ("ipv4_address", "ipv6_address"):
+            text, path = (use or {}).get(name), ("networks", key, name)
+            if not text:
+                continue
+            if not _is_address(text) or (":" in text) != (name == "ipv6_address"):
+                each.wrong(f"`{text}` is no {'IPv6' if '6' in name else 'IPv4'} address", *path)
+            elif not network.get("external") and not subnets:
+                hint = "give the network an `ipam` with a `subnet` that holds it"
+                each.wrong(f"the network `{key}` has no subnet of its own choice", *path, hint=hint)
+            elif subnets and all(map(_is_subnet, subnets)):
+                from ipaddress import ip_address, ip_network
+
+                found = [ip_network(each, strict=False) for each in subnets]
+                if not any(ip_address(text) in network for network in found):
+                    each.wrong(f"`{text}` is not in the subnet `{subnets[0]}`", *path)
+
+
+def _is_address(text: str) -> bool:
+    from buildkit_py.compose.ports import is_address
+
+    return is_address(text)
+
+
+def _is_subnet(text: str) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _capability(each: _Service, name: str, *path: str) -> None:
@@ -259,7 +317,7 @@ def _logging(each: _Service, service: Data) -> None:
     """Bounds of logs are amounts; other drivers and options are not ours to judge."""
     logging = service.get("logging") or {}
     options = logging.get("options") or {}
-    if logging.get("driver", "json-file") not in ("json-file", "local"):
+    if not options or logging.get("driver", "json-file") not in ("json-file", "local"):
         return
     from buildkit_py.engine.log_bounds import OPTIONS, parse
 
@@ -298,6 +356,8 @@ def _pool(project: Project, path: tuple[str, ...], pool: Data, errors: list[Inpu
     ]
     if gateway := pool.get("gateway"):
         addresses.insert(0, (("gateway",), gateway))
+        if network is None:
+            wrong("a gateway needs a subnet", "gateway", hint="add the `subnet` that it is in")
     for key, address in addresses:
         try:
             number = ip_address(address)

@@ -89,6 +89,10 @@ def test_each_key_is_carried_out_or_refused(keys: str, refused: list[str]) -> No
         ("networks: {n: {driver_opts: {a: b}}}", "networks.n.driver_opts"),
         ("networks: {n: {enable_ipv6: true}}", "networks.n.enable_ipv6"),
         (
+            "networks: {n: {ipam: {config: [{subnet: 'fd00::/64'}]}}}",
+            "networks.n.ipam.config.0.subnet",
+        ),
+        (
             "networks: {n: {ipam: {config: [{subnet: 10.9.0.0/24, ip_range: 10.9.0.0/28}]}}}",
             "networks.n.ipam.config.0.ip_range",
         ),

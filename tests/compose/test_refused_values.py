@@ -20,6 +20,7 @@ def refused(body: str, top: str = "") -> list[tuple[str, str]]:
     return [(error.message, error.at.text if error.at else "") for error in project.refused]
 
 
+NETWORKS = "networks: {m: {ipam: {config: [{subnet: 10.9.0.0/24}]}}, o: {}}"
 LIMIT = "a limit of memory is 6 MiB at the least"
 
 
@@ -86,6 +87,32 @@ LIMIT = "a limit of memory is 6 MiB at the least"
         ("healthcheck: {interval: 1us}", "`services.s.healthcheck.interval`: `1µs` is less", "1us"),
         ("healthcheck: {timeout: -1s}", "`services.s.healthcheck.timeout`: `-1s` is less", "-1s"),
         ("healthcheck: {retries: -1}", "`services.s.healthcheck.retries`: `-1` is negative", "-1"),
+        (
+            "extra_hosts: [z=::1, a=here]",
+            "`services.s.extra_hosts.1`: `here` is no IP address",
+            "a=here",
+        ),
+        ("extra_hosts: {z: [here]}", "`services.s.extra_hosts.z`: `here` is no IP", "[here]"),
+        (
+            "networks: {m: {ipv4_address: 10.9.1.1}}",
+            "`services.s.networks.m.ipv4_address`",
+            "10.9.1.1",
+        ),
+        (
+            "networks: {m: {ipv4_address: ten}}",
+            "`services.s.networks.m.ipv4_address`: `ten`",
+            "ten",
+        ),
+        (
+            "networks: {m: {ipv6_address: 10.9.0.5}}",
+            "`services.s.networks.m.ipv6_address`",
+            "10.9.0.5",
+        ),
+        (
+            "networks: {o: {ipv4_address: 10.9.0.5}}",
+            "`services.s.networks.o.ipv4_address`: the",
+            "10.9.0.5",
+        ),
         ("restart: often", "`services.s.restart`: `often` is no restart policy", "often"),
         ("restart: on-failure:x", "`services.s.restart`: `on-failure:x` is no", "on-failure:x"),
         ("platform: a/b/c/d", "invalid platform `a/b/c/d`", "a/b/c/d"),
@@ -95,7 +122,7 @@ LIMIT = "a limit of memory is 6 MiB at the least"
     ],
 )
 def test_a_value_is_refused_at_its_text(yaml: str, message: str, underlined: str) -> None:
-    [(found, text)] = refused(yaml)
+    [(found, text)] = refused(yaml, NETWORKS)
 
     assert found.startswith(message)
     assert text == underlined
@@ -109,6 +136,7 @@ def test_a_value_is_refused_at_its_text(yaml: str, message: str, underlined: str
         ("{subnet: 10.0.0.0}", "`10.0.0.0` has no prefix length", "10.0.0.0"),
         ("{subnet: 10.0.0.0/31}", "`10.0.0.0/31` must have a prefix from /8 to /30", "10.0.0.0/31"),
         ("{subnet: 10.0.0.0/24, gateway: 10.0.1.1}", "`10.0.1.1` is not in the subnet", "10.0.1.1"),
+        ("{gateway: 10.0.0.1}", "a gateway needs a subnet", "10.0.0.1"),
         ("{subnet: 10.0.0.0/24, gateway: first}", "`first` is no IP address", "first"),
         ("{aux_addresses: {a: 1.2.3}}", "`1.2.3` is no IP address", "1.2.3"),
     ],
@@ -130,6 +158,8 @@ def test_an_address_pool_is_refused_at_its_text(pool: str, message: str, underli
         "volumes: ['/a', './x:/b', {type: tmpfs, target: /c}]",
         "tmpfs: /run:size=64k,uid=5,gid=6,mode=700,nr_inodes=1k,noexec,nosuid,nodev,rw",
         "cap_add: [all, net_admin, CAP_KILL]\nworking_dir: C:\\app\nstop_signal: RTMIN+3",
+        "networks: {m: {ipv4_address: 10.9.0.5}}",
+        "extra_hosts: [a=1.2.3.4, b=host-gateway, 'c=::1']",
         "restart: 'no'\nplatform: linux/arm64\nexpose: [80, 81-83/udp]",
         "logging: {driver: syslog, options: {tag: x}}",
         "logging: {driver: local, options: {max-size: 10m, max-file: '3'}}",
@@ -137,7 +167,7 @@ def test_an_address_pool_is_refused_at_its_text(pool: str, message: str, underli
     ],
 )
 def test_values_that_a_container_can_have(yaml: str) -> None:
-    assert refused(yaml) == []
+    assert refused(yaml, NETWORKS) == []
 
 
 def test_uids_of_files_are_numbers() -> None:
@@ -174,3 +204,13 @@ def test_config_warns_of_what_it_prints_and_its_check_fails(
     assert " --> compose.yaml:4:15\n" in err
     assert checked_only == 2
     assert capsys.readouterr().err.strip() == err.replace("warning[", "error[").strip()
+
+
+def test_a_name_of_an_image_is_one() -> None:
+    text = "services: {s: {image: busy box}}"
+    project = checked(Request(), Loading(world({"compose.yaml": text}), Options()))
+    error: InputError = project.refused[0]
+
+    assert error.message.startswith("invalid image reference `busy box`")
+    assert error.at is not None
+    assert error.at.text == "busy box"

@@ -143,7 +143,7 @@ def test_special_keys_need_one_kind_too(base: str, over: str) -> None:
 def test_nothing_over_something_keeps_it(key: str) -> None:
     values = {
         "environment": "{A: 1}", "build": "{context: .}", "logging": "{driver: x}",
-        "networks": "[a]", "extra_hosts": "[a=1]", "depends_on": "[t]", "labels": "{a: b}",
+        "networks": "[a]", "extra_hosts": "[a=1.1.1.1]", "depends_on": "[t]", "labels": "{a: b}",
     }  # fmt: skip
     files = {
         "compose.yaml": (
