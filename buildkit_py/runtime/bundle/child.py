@@ -111,6 +111,8 @@ def _missing(plan: BundlePlan) -> str:
 
     Whether it may be run is left to its execve, with the rights that it has then.
     """
+    if not plan.args:
+        return ""
     program = plan.args[0]
     if "/" in program:
         path = os.path.join(plan.cwd, program)

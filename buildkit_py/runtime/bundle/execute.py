@@ -95,14 +95,16 @@ def execute(root: str, id: str, wishes: ExecWishes) -> Created:
         config, program, machine=MACHINE, umask=umask, warnings=warnings,
         rootless=os.geteuid() != 0,
     )  # fmt: skip
-    task = _Task(config, program, tuple(before), after, wishes.preserve)
     try:
         init_fd = os.pidfd_open(state.pid)
     except ProcessLookupError:
         raise WrongStatus(f"container `{id}` is stopped") from None
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        if status_of(place, state) == "stopped":
+        task = _Task(
+            config, program, tuple(before), after, wishes.preserve, _open_root(config, state.pid)
+        )
+        if status_of(place, state) == "stopped":  # and not another process's root
             raise WrongStatus(f"container `{id}` is stopped")
         processes.set_dumpable(False)
         kinds = {each.type for each in config.linux.namespaces}
@@ -140,13 +142,24 @@ def execute(root: str, id: str, wishes: ExecWishes) -> Created:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What the new process does. before: in our own namespaces, after: in the container's."""
+    """What the new process does. before: in our own namespaces, after: in the container's.
+
+    root: of a container whose root is not its mount namespace's, or -1
+    """
 
     config: Config
     program: Process
     before: tuple[SetupOp, ...]
     after: tuple[SetupOp, ...]
     preserve: int
+    root: int
+
+
+def _open_root(config: Config, pid: int) -> int:
+    namespace = config.linux.namespace("mount")
+    if namespace is not None and not namespace.path:
+        return -1
+    return os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _program(config: Config, wishes: ExecWishes) -> Process:
@@ -156,7 +169,11 @@ def _program(config: Config, wishes: ExecWishes) -> Process:
     if not wishes.args:
         raise InputError("there is no program to run", code="runtime/no-program")
     own = config.process
-    assert own is not None  # a container without one was refused
+    if own is None:
+        raise InputError(
+            "the container has no `process` to start from", code="runtime/no-program",
+            hint="say all of it with `--process FILE`",
+        )  # fmt: skip
     sets = own.capabilities or Capabilities()
     added = frozenset(name.upper().removeprefix("CAP_") for name in wishes.add_capabilities)
     if unknown := sorted(added - set(capabilities.NAMES)):
@@ -215,6 +232,9 @@ def _run(task: _Task, init_fd: int, channel: socket.socket) -> NoReturn:
         kinds = {each.type for each in task.config.linux.namespaces}
         flags = sum(FLAGS[kind] for kind in kinds if kind in FLAGS)
         processes.enter_namespaces(init_fd, flags & ~(CLONE_NEWPID | CLONE_NEWUSER))
+        if task.root >= 0:
+            os.fchdir(task.root)
+            os.chroot(".")
         if "user" in kinds:
             processes.set_ids(0, 0)
         work.root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)

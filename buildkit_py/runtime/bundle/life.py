@@ -322,6 +322,11 @@ def start(root: str, id: str) -> list[str]:
     if status != "created":
         raise WrongStatus(f"container `{id}` is {status}, not created")
     config = read(place.config())
+    if config.process is None:
+        raise InputError(
+            f"container `{id}` has no `process` in its config.json: there is nothing to start",
+            code="runtime/no-program",
+        )
     warnings: list[str] = []
     listens = notifies(config)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as handle:

@@ -69,6 +69,7 @@ class BundlePlan:
     flags: namespaces to be made; joins: (type, path) of those to be joined, `pid` by its parent
     before: up to `pivot_root`; the hooks of the runtime come in between
     pivot: with what comes after it until the container is created; after: once it is started
+    args: () where there is nothing to start
     """
 
     flags: int
@@ -87,8 +88,8 @@ class BundlePlan:
         lines = [f"clone3 {self.flags:#x}", *(f"join {kind} {path}" for kind, path in self.joins)]
         lines += [op.describe() for op in self.before]
         lines += [op.describe() for op in self.pivot]
-        lines += ["created", *(op.describe() for op in self.after), f"execve {self.args[0]}"]
-        return "\n".join(lines)
+        lines += ["created", *(op.describe() for op in self.after)]
+        return "\n".join([*lines, f"execve {self.args[0]}"] if self.args else lines)
 
 
 def plan(
@@ -112,16 +113,17 @@ def plan(
     rootless: who creates it is not root
     """
     linux = config.linux
-    if config.process is None:
-        raise NotYet("config.json: a container without `process` is not supported yet")
     _refuse(config)
     warnings: list[str] = []
+    program = config.process
+    mount_namespace = linux.namespace("mount")
+    is_own = mount_namespace is not None and not mount_namespace.path
     new = [each.type for each in linux.namespaces if not each.path]
     flags = sum(FLAGS[kind] for kind in new) & ~CLONE_NEWTIME
     userns = linux.namespace("user") is not None
     before: list[SetupOp] = []
-    if config.process.oom_score_adj is not None:
-        before.append(process.SetOom(config.process.oom_score_adj))
+    if program is not None and program.oom_score_adj is not None:
+        before.append(process.SetOom(program.oom_score_adj))
     if "time" in new:
         offsets = tuple(
             (name, each.seconds, each.nanoseconds) for name, each in linux.time_offsets.items()
@@ -129,17 +131,25 @@ def plan(
         before.append(process.EnterTime(offsets))
     spread = linux.rootfs_propagation
     shared = {"shared": MS_SHARED, "rshared": MS_SHARED | MS_REC}.get(spread, 0)
-    before += [bundle_setup.BindRoot(rootfs, shared), bundle_setup.CheckDev()]
+    if is_own:
+        before.append(bundle_setup.BindRoot(rootfs, shared))
+    else:
+        from buildkit_py.runtime.bundle import chroot
+
+        chroot.check(config)
+        before.append(chroot.FindRoot(rootfs))
+    before.append(bundle_setup.CheckDev())
     before += [op for mount in config.mounts for op in _mount(mount, config, bundle, cgroup)]
     before += _devices(config, bind=userns)
-    if config.process.terminal:
+    if program is not None and program.terminal:
         before.append(process.MakeConsole())
     before.append(bundle_setup.FindProc())
     before += [
         setup_names.WriteSysctl(sysctl_path(name), value, optional=False)
         for name, value in linux.sysctl.items()
     ]
-    before.append(bundle_setup.MakeFolder(config.process.cwd))
+    if program is not None:
+        before.append(bundle_setup.MakeFolder(program.cwd))
     if linux.readonly_paths:
         before.append(bundle_setup.LockPaths(linux.readonly_paths))
     if linux.masked_paths:
@@ -148,15 +158,12 @@ def plan(
         before.append(setup_names.SetHostname(config.hostname))
     if config.domainname:
         before.append(setup_names.SetDomainname(config.domainname))
-    pivot: list[SetupOp] = [_take_root(config, no_pivot=no_pivot)]
+    pivot: list[SetupOp] = [_take_root(config, no_pivot=no_pivot, is_own=is_own)]
     if spread:
         recursive = spread.startswith("r")
         kind = _SPREAD[spread.removeprefix("r") if recursive else spread]
         pivot.append(bundle_setup.SpreadRoot(kind, recursive))
-    size, user = config.process.console_size, config.process.user
-    pivot.append(
-        process.OpenSession(config.process.terminal, user.uid, size, keyring=not no_new_keyring)
-    )
+    pivot.append(_session(program, keyring=not no_new_keyring))
     if any(_locks_dev(mount, options.parse(mount.options, "")) for mount in config.mounts):
         pivot.append(bundle_setup.LockDev())
     return BundlePlan(
@@ -164,14 +171,13 @@ def plan(
         joins=tuple((each.type, each.path) for each in linux.namespaces if each.path),
         before=tuple(before),
         pivot=tuple(pivot),
-        after=ending(
-            config, config.process, machine=machine, umask=umask, warnings=warnings,
-            rootless=rootless,
+        after=() if program is None else ending(
+            config, program, machine=machine, umask=umask, warnings=warnings, rootless=rootless,
         ),
-        args=config.process.args,
-        env=config.process.env,
-        cwd=config.process.cwd,
-        uid=config.process.user.uid,
+        args=program.args if program else (),
+        env=program.env if program else (),
+        cwd=program.cwd if program else "/",
+        uid=program.user.uid if program else 0,
         warnings=tuple(warnings),
     )  # fmt: skip
 
@@ -217,7 +223,19 @@ def ending(
     return tuple(operations)
 
 
-def _take_root(config: Config, *, no_pivot: bool) -> SetupOp:
+def _session(program: Process | None, *, keyring: bool) -> SetupOp:
+    if program is None:
+        return process.OpenSession(False, 0, (0, 0), keyring=keyring)
+    return process.OpenSession(
+        program.terminal, program.user.uid, program.console_size, keyring=keyring
+    )
+
+
+def _take_root(config: Config, *, no_pivot: bool, is_own: bool) -> SetupOp:
+    if not is_own:
+        from buildkit_py.runtime.bundle.chroot import EnterRoot
+
+        return EnterRoot()
     if not no_pivot:
         shared = config.linux.rootfs_propagation in ("shared", "rshared")
         return setup.PivotRoot(config.root_readonly, shared)
@@ -244,11 +262,6 @@ def numbers_of(text: str) -> frozenset[int]:
 def _refuse(config: Config) -> None:
     """Raise NotYet for what would be left out."""
     linux = config.linux
-    mount = linux.namespace("mount")
-    if mount is None:
-        raise NotYet("config.json: linux.namespaces: without `mount` is not supported yet")
-    if mount.path:
-        raise NotYet("config.json: linux.namespaces: joining a `mount` one is not supported yet")
     if linux.net_devices:
         raise NotYet("config.json: linux.netDevices is not supported yet")
     if linux.intel_rdt is not None:

@@ -104,15 +104,6 @@ def test_the_whole_plan(golden: Golden, name: str, config: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("complaint", "change"),
     [
-        ("config.json: a container without `process`", lambda c: c.pop("process")),
-        (
-            "config.json: linux.namespaces: without `mount`",
-            lambda c: c["linux"]["namespaces"].pop(0),
-        ),
-        (
-            "config.json: linux.namespaces: joining a `mount` one",
-            lambda c: c["linux"]["namespaces"][0].update(path="/proc/1/ns/mnt"),
-        ),
         (
             "config.json: linux.netDevices",
             lambda c: c["linux"].update(netDevices={"eth7": {"name": "eth0"}}),

@@ -375,8 +375,8 @@ def test_a_program_that_is_none(bundle: Bundle, program: str, said: str, code: i
         ({"root": {"path": "nowhere"}}, "is not a directory"),
         ({"root": {"path": "config.json"}}, "is not a directory"),
         ({"ociVersion": "2.0.0"}, "ociVersion"),
-        ({"process": None}, "process"),
-        ({"linux": {}}, "without `mount` is not supported yet"),
+        ({"process": []}, "process"),
+        ({"linux": {}}, "mounts: needs a mount namespace of the container's own"),
     ],
 )
 def test_a_config_that_is_none_makes_nothing(
