@@ -110,7 +110,7 @@ def create(
     made = plan(
         config, bundle=bundle, rootfs=rootfs, machine=MACHINE, umask=umask,
         cgroup="v1" if is_v1 else "v2" if places else "", no_new_keyring=wishes.no_new_keyring,
-        rootless=rootless, no_pivot=wishes.no_pivot,
+        rootless=rootless, no_pivot=wishes.no_pivot, selinux=_has_selinux(config),
     )  # fmt: skip
     if wishes.listen_fds:
         # sd_listen_fds(3): the program is process 1 of its namespace.
@@ -134,6 +134,7 @@ def create(
         except BaseException:
             cgroup.kill_all()
             cgroup.delete()
+            _leave_resctrl(config, id)
             raise
     except BaseException:
         place.remove()
@@ -168,6 +169,12 @@ class _Maker:
         self.warnings += cgroup.apply(self.config.linux.resources)
         if not cgroup.places and _has_limits(self.config):
             self.warnings.append("no cgroup can be made here: resources are not limited")
+        group = None
+        if self.config.linux.intel_rdt is not None:
+            from buildkit_py.runtime.bundle import resctrl
+
+            group = resctrl.Group(self.config.linux.intel_rdt, self.place.id)
+            group.create()
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -175,6 +182,8 @@ class _Maker:
             pid, pidfd = self._clone(cgroup, near, far, listener)
             far.close()
             try:
+                if group is not None:
+                    group.add(pid)
                 meanwhile()
                 self._accompany(pid, near)
                 if self.wishes.pidfd_socket:
@@ -266,6 +275,10 @@ class _Maker:
                 case init.EXEC:
                     raise CannotRun(data[1:])
                 case child.SET_UP:
+                    if self.config.linux.net_devices:
+                        from buildkit_py.runtime.bundle import net_devices
+
+                        net_devices.move(pid, self.config.linux.net_devices)
                     state = for_others(self.place, self.state, status="creating")
                     hooks.run_all("prestart", self.config.hooks.prestart, state)
                     hooks.run_all("createRuntime", self.config.hooks.create_runtime, state)
@@ -442,6 +455,7 @@ def delete(root: str, id: str, *, force: bool = False) -> list[str]:
     warnings: list[str] = []
     try:
         config = read(place.config())
+        _leave_resctrl(config, id)
         told = for_others(place, state, status="stopped")
         warnings += hooks.run_each("poststop", config.hooks.poststop, told)
     except FileNotFoundError:
@@ -494,6 +508,13 @@ def _signal(state: State, number: int) -> None:
         os.close(pidfd)
 
 
+def _leave_resctrl(config: Config, id: str) -> None:
+    if config.linux.intel_rdt is not None:
+        from buildkit_py.runtime.bundle import resctrl
+
+        resctrl.Group(config.linux.intel_rdt, id).remove()
+
+
 def _now() -> str:
     """Return the time as RFC 3339 has it; `datetime` takes 2 ms to import."""
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
@@ -520,6 +541,10 @@ def _check_terminal(config: Config, wishes: Wishes) -> None:
             "`--console-socket` is for containers with a terminal", code="runtime/console-socket",
             hint="set `process.terminal` in config.json",
         )  # fmt: skip
+
+
+def _has_selinux(config: Config) -> bool:
+    return bool(config.linux.mount_label) and os.path.exists("/sys/fs/selinux/enforce")
 
 
 def _has_limits(config: Config) -> bool:

@@ -56,12 +56,6 @@ _NEEDS = {"proc": "pid", "sysfs": "network", "mqueue": "ipc", "cgroup": "cgroup"
 """The namespace that a kind of file system shows."""
 
 
-class NotYet(InputError):
-    """Something of the specification that we do not carry out yet, and never leave out silently."""
-
-    code = "runtime/not-yet"
-
-
 @dataclass(frozen=True, slots=True)
 class BundlePlan:
     """What the container's first process does.
@@ -103,6 +97,7 @@ def plan(
     no_new_keyring: bool = False,
     no_pivot: bool = False,
     rootless: bool = False,
+    selinux: bool = False,
 ) -> BundlePlan:
     """Choose the operations for a bundle. Raises InputError for what cannot be.
 
@@ -111,9 +106,9 @@ def plan(
     cgroup: `v1`, `v2` or `hybrid`: what a mount of type `cgroup` shows; "" is nothing
     no_pivot: leave the machine's root beneath, as an initramfs must
     rootless: who creates it is not root
+    selinux: whether mounts can be labelled here
     """
     linux = config.linux
-    _refuse(config)
     warnings: list[str] = []
     program = config.process
     mount_namespace = linux.namespace("mount")
@@ -139,7 +134,11 @@ def plan(
         chroot.check(config)
         before.append(chroot.FindRoot(rootfs))
     before.append(bundle_setup.CheckDev())
-    before += [op for mount in config.mounts for op in _mount(mount, config, bundle, cgroup)]
+    label = linux.mount_label if selinux else ""
+    if linux.mount_label and not selinux:
+        warnings.append("linux.mountLabel: this machine has no SELinux: mounts are not labelled")
+    for mount in config.mounts:
+        before += _mount(mount, config, bundle, cgroup, label)
     before += _devices(config, bind=userns)
     if program is not None and program.terminal:
         before.append(process.MakeConsole())
@@ -259,18 +258,7 @@ def numbers_of(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
-def _refuse(config: Config) -> None:
-    """Raise NotYet for what would be left out."""
-    linux = config.linux
-    if linux.net_devices:
-        raise NotYet("config.json: linux.netDevices is not supported yet")
-    if linux.intel_rdt is not None:
-        raise NotYet("config.json: linux.intelRdt is not supported yet")
-    if linux.mount_label:
-        raise NotYet("config.json: linux.mountLabel is not supported yet")
-
-
-def _mount(mount: Mount, config: Config, bundle: str, cgroup: str) -> list[SetupOp]:
+def _mount(mount: Mount, config: Config, bundle: str, cgroup: str, label: str) -> list[SetupOp]:
     read = options.parse(mount.options, f"config.json: mounts: `{mount.destination}`")
     if read.bind is None and mount.type in ("bind", "none") and not read.remount:
         read = replace(read, bind=mount.type == "bind")
@@ -293,6 +281,8 @@ def _mount(mount: Mount, config: Config, bundle: str, cgroup: str) -> list[Setup
         if kind == "cgroup" and cgroup != "v2":
             return [bundle_setup.MountCgroups(destination, read, own)]
         kind, own = "cgroup2", config.linux.namespace("cgroup") is not None
+    if label and kind not in _NEEDS and kind != "cgroup2" and not read.remount:
+        read = replace(read, data=(*read.data, ("context", label)))
     entry = bundle_setup.MountEntry(
         destination, kind, mount.source, read, own or kind not in _NEEDS
     )

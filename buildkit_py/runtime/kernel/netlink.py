@@ -406,14 +406,14 @@ class Netlink:
     def links(self) -> list[Link]:
         return [
             _link(payload)
-            for payload in self._dump("list the links", RTM_GETLINK, LINK.pack(0, 0, 0, 0, 0))
+            for payload in self.dump("list the links", RTM_GETLINK, LINK.pack(0, 0, 0, 0, 0))
         ]
 
     def addresses(self) -> list[Address]:
         """List the IPv4 addresses of the namespace."""
         asked = ADDRESS.pack(socket.AF_INET, 0, 0, 0, 0)
         found = []
-        for payload in self._dump("list the addresses", RTM_GETADDR, asked):
+        for payload in self.dump("list the addresses", RTM_GETADDR, asked):
             _, prefix, _, _, index = ADDRESS.unpack_from(payload)
             given = attributes(payload[ADDRESS.size :])
             local = given.get(IFA_LOCAL) or given.get(IFA_ADDRESS)
@@ -425,7 +425,7 @@ class Netlink:
         """List the IPv4 routes of all tables, those of the kernel's own included."""
         asked = ROUTE.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         return [
-            decode_route(payload) for payload in self._dump("list the routes", RTM_GETROUTE, asked)
+            decode_route(payload) for payload in self.dump("list the routes", RTM_GETROUTE, asked)
         ]
 
     def link(self, name: str) -> Link:
@@ -442,7 +442,8 @@ class Netlink:
                     raise NetlinkError(operation, *refusal(flags, payload))
                 return _link(payload)
 
-    def _dump(self, operation: str, kind: int, payload: bytes) -> list[bytes]:
+    def dump(self, operation: str, kind: int, payload: bytes) -> list[bytes]:
+        """Return the payload of each answer to a question about all there are."""
         self._sequence += 1
         self._send(operation, message(kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, payload))
         found: list[bytes] = []

@@ -12,7 +12,7 @@ import pytest
 from buildkit_py.core.errors import InputError
 from buildkit_py.oci.runtime_config_reader import config_of
 from buildkit_py.runtime.bundle import idmap, process, setup
-from buildkit_py.runtime.bundle.plan import BundlePlan, NotYet, numbers_of, plan
+from buildkit_py.runtime.bundle.plan import BundlePlan, numbers_of, plan
 from buildkit_py.runtime.confine import SetLimits, SetUmask
 from buildkit_py.runtime.setup_names import WriteSysctl
 from tests.conftest import Golden
@@ -57,7 +57,9 @@ USER_NAMESPACE: dict[str, Any] = {
 }
 
 
-def chosen(config: dict[str, Any], *, cgroup: str = "v2", umask: int = 0o22) -> BundlePlan:
+def chosen(
+    config: dict[str, Any], *, cgroup: str = "v2", umask: int = 0o22, selinux: bool = False
+) -> BundlePlan:
     return plan(
         config_of(config),
         bundle="/bundle",
@@ -65,6 +67,7 @@ def chosen(config: dict[str, Any], *, cgroup: str = "v2", umask: int = 0o22) -> 
         machine="x86_64",
         umask=umask,
         cgroup=cgroup,
+        selinux=selinux,
     )
 
 
@@ -101,24 +104,25 @@ def test_the_whole_plan(golden: Golden, name: str, config: dict[str, Any]) -> No
     golden(Path(__file__).parent / "plans" / f"{name}.txt", chosen(config).describe() + "\n")
 
 
-@pytest.mark.parametrize(
-    ("complaint", "change"),
-    [
-        (
-            "config.json: linux.netDevices",
-            lambda c: c["linux"].update(netDevices={"eth7": {"name": "eth0"}}),
-        ),
-        ("config.json: linux.intelRdt", lambda c: c["linux"].update(intelRdt={"closID": "a"})),
-        ("config.json: linux.mountLabel", lambda c: c["linux"].update(mountLabel="system_u")),
-    ],
-    ids=lambda each: each if isinstance(each, str) else "",
-)
-def test_what_is_not_done_yet_is_named_with_its_place(complaint: str, change: Change) -> None:
-    with pytest.raises(NotYet) as caught:
-        chosen(changed(change))
+def test_new_file_systems_are_labelled_where_the_machine_can() -> None:
+    config = changed(lambda c: c["linux"].update(mountLabel="system_u:object_r:a_t:s0:c1,c2"))
+    made = chosen(config, selinux=True)
+    labelled = {
+        op.destination: ("context", "system_u:object_r:a_t:s0:c1,c2") in op.options.data
+        for op in made.before
+        if isinstance(op, setup.MountEntry)
+    }
 
-    assert caught.value.message == f"{complaint} is not supported yet"
-    assert caught.value.code == "runtime/not-yet"
+    assert labelled == {"/proc": False, "/dev": True, "/dev/pts": True, "/sys": False}
+    assert made.warnings == ()
+
+
+def test_without_selinux_a_label_is_a_warning() -> None:
+    made = chosen(changed(lambda c: c["linux"].update(mountLabel="system_u")))
+
+    assert made.warnings == (
+        "linux.mountLabel: this machine has no SELinux: mounts are not labelled",
+    )
 
 
 def test_a_mount_with_maps_is_an_operation_of_its_own() -> None:
