@@ -336,7 +336,7 @@ def _set_groups_allowed() -> bool:
 
 
 def _probe_overlay(*, userxattr: bool) -> Literal["kernel", "userxattr"] | None:
-    """Mount an overlay of two empty directories in a tmpfs that vanishes with its descriptor."""
+    """Mount an overlay of empty directories in a tmpfs, which only this mount namespace sees."""
     try:
         context = mounts.fsopen("tmpfs")
     except KernelError:
@@ -346,14 +346,32 @@ def _probe_overlay(*, userxattr: bool) -> Literal["kernel", "userxattr"] | None:
     finally:
         os.close(context)
     try:
+        # Until Linux 6.15 overlay takes no directories of a mount that is nowhere.
+        mounts.move_mount(tmpfs, "/tmp")
+    except KernelError:
+        os.close(tmpfs)
+        return None
+    try:
         for name in ("lower", "upper", "work"):
             os.mkdir(name, 0o700, dir_fd=tmpfs)
         base = f"/proc/self/fd/{tmpfs}"
-        os.close(
-            mounts.overlay([f"{base}/lower"], f"{base}/upper", f"{base}/work", userxattr=userxattr)
-        )
-    except KernelError:
-        return None
+        lower, upper, work = f"{base}/lower", f"{base}/upper", f"{base}/work"
+        # Before Linux 6.6 no tmpfs can be the upper one with userxattr, as other file systems can.
+        if not _mounts_overlay([lower], upper, work, userxattr=userxattr) and not (
+            userxattr and _mounts_overlay([lower, upper], None, None, userxattr=True)
+        ):
+            return None
     finally:
         os.close(tmpfs)
+        mounts.umount2("/tmp")
     return "userxattr" if userxattr else "kernel"
+
+
+def _mounts_overlay(
+    lower: list[str], upper: str | None, work: str | None, *, userxattr: bool
+) -> bool:
+    try:
+        os.close(mounts.overlay(lower, upper, work, userxattr=userxattr))
+    except KernelError:
+        return False
+    return True

@@ -316,18 +316,23 @@ def _overlay(lower: list[str], options: list[tuple[str, str | None]]) -> int:
     context = fsopen("overlay")
     try:
         fsconfig(context, "source", "overlay")
-        try:
-            for name in lower:
-                fsconfig(context, "lowerdir+", name)
-        except KernelError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            return _overlay_by_mount(lower, options)  # before Linux 6.7
+        for name in lower:
+            fsconfig(context, "lowerdir+", name)
         for key, value in options:
             fsconfig(context, key, value)
         return fsmount(context)
+    except KernelError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        refused = error
     finally:
         os.close(context)
+    # Linux before 6.5 takes every option and says at the end only that one is unknown to it;
+    # before 6.7 `lowerdir+` is. Where it is not, mount(2) fails of what fsmount failed of.
+    try:
+        return _overlay_by_mount(lower, options)
+    except KernelError:
+        raise refused from None
 
 
 def _overlay_by_mount(lower: list[str], options: list[tuple[str, str | None]]) -> int:

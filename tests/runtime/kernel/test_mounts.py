@@ -42,12 +42,15 @@ def test_layers_are_seen_topmost_first_and_changes_go_up(inside: Inside) -> None
 def test_without_an_upper_directory_nothing_can_be_written(inside: Inside) -> None:
     out = inside("""
         from buildkit_py.runtime.kernel import mounts
-        for number in range(300):
+        release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+        # Before Linux 6.7 all of their names must fit into one page.
+        count = 300 if release >= (6, 7) else 200
+        for number in range(count):
             os.makedirs(f"{box.folder}/{number}/dir{number}")
-        layers = [f"{box.folder}/{number}" for number in range(300)]
+        layers = [f"{box.folder}/{number}" for number in range(count)]
         for some in (layers, layers[:2], layers[:1]):
             fd = mounts.overlay(some, None, None)
-            print(len(os.listdir(os.open(".", 0, dir_fd=fd))))
+            print(len(os.listdir(os.open(".", 0, dir_fd=fd))) == len(some))
             try:
                 os.mkdir("x", dir_fd=fd)
             except OSError as error:
@@ -55,8 +58,7 @@ def test_without_an_upper_directory_nothing_can_be_written(inside: Inside) -> No
             os.close(fd)
     """)
 
-    assert out.split("\n")[:6] == ["300", "Read-only file system", "2", "Read-only file system",
-                                   "1", "Read-only file system"]  # fmt: skip
+    assert out.splitlines() == ["True", "Read-only file system"] * 3
 
 
 def test_old_kernels_get_the_same_through_mount(inside: Inside) -> None:
