@@ -37,9 +37,20 @@ class SetLimits:
                 resource.setrlimit(which, (soft, hard))
             except (ValueError, OSError):
                 # Raising a hard limit takes CAP_SYS_RESOURCE outside of any user namespace.
+                _, most = resource.getrlimit(which)
+                near = _at_most(soft, most), _at_most(hard, most)
+                resource.setrlimit(which, near)
                 work.note(
-                    f"the limit `{name}={soft}:{hard}` is above what this machine lets us set"
+                    f"the limit `{name}={soft}:{hard}` is above what this machine lets us set:"
+                    f" it is `{near[0]}:{near[1]}`"
                 )
+
+
+def _at_most(limit: int, most: int) -> int:
+    """Return a limit that is no higher than another one; -1 is the highest."""
+    if most == resource.RLIM_INFINITY:
+        return limit
+    return most if limit == resource.RLIM_INFINITY else min(limit, most)
 
 
 @dataclass(frozen=True, slots=True)

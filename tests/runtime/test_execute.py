@@ -153,6 +153,19 @@ print(run("cat", "/proc/self/stat", init=True).out.split()[0])
     assert out.rstrip().endswith("\n2")
 
 
+def test_a_limit_that_is_too_high_is_kept_as_far_as_it_can_be(anybody: Inside) -> None:
+    out = anybody("""
+import resource
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+end = run("sh", "-c", "ulimit -Sn; ulimit -Hn", rlimits={"nofile": (100, 1 << 31)})
+print(end.out.split() == ["100", str(most)], end.warnings == [
+    "the limit `nofile=100:2147483648` is above what this machine lets us set:"
+    f" it is `100:{most}`"])
+""")
+
+    assert out == "True True\n"
+
+
 def test_the_first_process_of_init_tells_nothing_of_the_host(anybody: Inside) -> None:
     out = anybody("""
 script = "cat /proc/1/cmdline /proc/1/comm /proc/1/environ; readlink /proc/1/exe"
