@@ -102,7 +102,11 @@ def run(
         active = store.snapshots.prepare(parent)
         stack.callback(active.discard)
         mounts, account, cwd = _prepare(store, request, image.config, active, stack)
-        network = stack.enter_context(Network.open(host, zygote, run_dir=run_dir, purpose="run"))
+        # Without ports the host's own network serves better than one without a way out.
+        alone = bool(ports) or request.network == "bridge"
+        network = stack.enter_context(
+            Network.open(host, zygote, run_dir=run_dir, purpose="run", may_be_alone=alone)
+        )
         interface = _reserve(request, network, stack, talk)
         container = _container(
             request, image.config, active, host, network, interface, mounts, account, cwd, talk

@@ -9,7 +9,7 @@ import pytest
 
 from tests.stories.compose import lasting, project
 from tests.stories.conftest import Person
-from tests.stories.residue import watching
+from tests.stories.residue import eventually, watching
 
 pytestmark = pytest.mark.rootless
 
@@ -133,6 +133,31 @@ def test_without_a_way_out_services_run_on_their_networks_and_ports_are_publishe
     assert neighbour == "data\n"
     assert beyond.code != 0
     assert "notice: " not in again
+
+
+@pytest.mark.root
+@pytest.mark.kernel("tun")
+def test_a_container_in_the_foreground_has_its_ports_published_too(
+    without_tun: Person, free_port: int
+) -> None:
+    assert without_tun.account is not None
+    program = [without_tun.account.python, "-m", "buildkit_py.cli.pyengine", "run"]
+    options = ["--root", str(without_tun.root), "--rm", "-p", f"127.0.0.1:{free_port}:80"]
+    serve = "while ! [ -e /told ]; do echo hello | nc -l -p 80 && touch /told; done"
+
+    def heard() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", free_port), timeout=10) as client:
+                return client.recv(10) == b"hello\n"
+        except OSError:
+            return False
+
+    process = without_tun.start([*program, *options, "busybox", "sh", "-c", serve])
+    assert eventually(heard)
+    _, said = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert said.startswith(b"notice: containers reach each other, and published ports lead to")
 
 
 @pytest.mark.root

@@ -118,7 +118,7 @@ class Helper:
         forward = not resolve.reachable(resolver.nameservers)
         with events:
             _check_tun()
-            self.subnet = _choose_subnet(resolver)
+            self.subnet = choose_subnet(resolver)
             events.bind((0, RTMGRP_IPV4_ROUTE))
             said = []
             for program in PROGRAMS:
@@ -205,6 +205,15 @@ class Helper:
             self._exit_fd = -1
 
 
+def no_way_out(error: NetworkUnavailable) -> str:
+    """Return what people should know of a network that has to do without an uplink."""
+    advice = f". To change that, {error.hint}" if error.hint else ""
+    return (
+        "containers reach each other, and published ports lead to them, but nothing beyond"
+        f" their networks can be reached: {error.message}{advice}"
+    )
+
+
 def _check_tun() -> None:
     try:
         os.close(os.open(TUN, os.O_RDWR | os.O_CLOEXEC))
@@ -219,7 +228,7 @@ def _check_tun() -> None:
         ) from error
 
 
-def _choose_subnet(resolver: resolve.Resolver) -> subnets.Subnet:
+def choose_subnet(resolver: resolve.Resolver) -> subnets.Subnet:
     """Return a subnet apart from everything the host reaches; other networks do not see ours."""
     with netlink.Netlink() as kernel:
         foreign, _ = host_networks(kernel.routes(), {})

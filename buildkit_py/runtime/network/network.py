@@ -21,7 +21,7 @@ from buildkit_py.core.dirs import ensure_private
 from buildkit_py.core.errors import Bug, HostError
 from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import resolve, subnets
-from buildkit_py.runtime.network.helper import Helper
+from buildkit_py.runtime.network.helper import MTU, Helper, choose_subnet, no_way_out
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
 from buildkit_py.runtime.network.nat import Nat
 from buildkit_py.runtime.network.publish import Bound, Port, Proxy
@@ -76,8 +76,12 @@ class Network:
     notices: what the user should know, known after the first `reserve`
     """
 
-    def __init__(self, host: Host, zygote: Zygote, *, run_dir: str, purpose: str) -> None:
+    def __init__(
+        self, host: Host, zygote: Zygote, *, run_dir: str, purpose: str, may_be_alone: bool
+    ) -> None:
         self.purpose = purpose
+        self._may_be_alone = may_be_alone
+        self._mtu = MTU
         self._host = host
         self._zygote = zygote
         self._run_dir = run_dir
@@ -96,13 +100,22 @@ class Network:
         self._forwarder: Proxy | None = None
 
     @classmethod
-    def open(cls, host: Host, zygote: Zygote, *, run_dir: str, purpose: str) -> Network:
+    def open(
+        cls,
+        host: Host,
+        zygote: Zygote,
+        *,
+        run_dir: str,
+        purpose: str,
+        may_be_alone: bool = False,
+    ) -> Network:
         """Return a network that is not made yet.
 
         run_dir: folder of run-time files, in which the lock of this host's networks lies
         purpose: who uses it, for messages
+        may_be_alone: where it can have no way out, have it without one, and say so in `notices`
         """
-        return cls(host, zygote, run_dir=run_dir, purpose=purpose)
+        return cls(host, zygote, run_dir=run_dir, purpose=purpose, may_be_alone=may_be_alone)
 
     @property
     def kind(self) -> Literal["bridge", "host"]:
@@ -162,7 +175,6 @@ class Network:
                     self._close()
                     raise
             assert self._subnet is not None
-            assert self._uplink is not None
             if not self._free:
                 raise HostError(
                     f"all addresses of {self._subnet.containers} are in use",
@@ -172,7 +184,7 @@ class Network:
                 address=self._free.popleft(),
                 prefix=subnets.CONTAINERS_PREFIX,
                 gateway=self._subnet.gateway,
-                mtu=self._uplink.mtu,
+                mtu=self._mtu,
             )
 
     def plug(self, interface: Interface, netns_fd: int) -> None:
@@ -230,10 +242,7 @@ class Network:
         self._tables = nfnetlink.Nftables(for_tables)
         resolver = resolve.host_resolver()
         if self._host.rootless:
-            helper = Helper(self._zygote, self._netns_fd, for_events, UPLINK, resolver)
-            self._uplink, self._subnet = helper, helper.subnet
-            helper.mtu = self._kernel.link(UPLINK).mtu
-            self._translate(helper.subnet)
+            self._subnet = self._connect(for_events, resolver)
         else:
             for_events.close()
             nat = Nat(
@@ -242,13 +251,28 @@ class Network:
                 run_dir=self._run_dir,
                 avoid=resolve.reachable(resolver.nameservers),
             )
-            self._uplink, self._subnet = nat, nat.subnet
+            self._uplink, self._subnet, self._mtu = nat, nat.subnet, nat.mtu
             self._join(nat.subnet)
-        self._notices += self._uplink.notices
-        self._make_bridge(self._subnet, self._uplink.mtu)
+            self._notices += nat.notices
+        self._make_bridge(self._subnet, self._mtu)
         if not self._host.rootless:
             self._forward_questions(self._subnet, resolver, doors)
         self._free.extend(self._subnet.container_addresses())
+
+    def _connect(self, events: socket.socket, resolver: resolve.Resolver) -> subnets.Subnet:
+        """Make the uplink of others than root, if there can be one; return the subnet."""
+        assert self._kernel is not None
+        try:
+            helper = Helper(self._zygote, self._netns_fd, events, UPLINK, resolver)
+        except NetworkUnavailable as error:
+            if not self._may_be_alone:
+                raise
+            self._notices.append(no_way_out(error))
+            return choose_subnet(resolver)
+        self._uplink = helper
+        self._mtu = helper.mtu = self._kernel.link(UPLINK).mtu
+        self._translate(helper.subnet)
+        return helper.subnet
 
     def _enter_by_descriptors(self) -> list[socket.socket]:
         """Have the namespace made, with sockets in it: links, tables, events, UDP, TCP."""

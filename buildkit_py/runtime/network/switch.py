@@ -31,7 +31,7 @@ from buildkit_py.core.dirs import ensure_private
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import resolve, subnets
-from buildkit_py.runtime.network.helper import MTU, Helper
+from buildkit_py.runtime.network.helper import MTU, Helper, no_way_out
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
 from buildkit_py.runtime.network.nat import Nat, Translation, host_networks
 from buildkit_py.runtime.network.network import UPLINK, Host
@@ -323,11 +323,7 @@ class Switch:
         try:
             helper = Helper(self._zygote, self.netns_fd, events, UPLINK, self._resolver)
         except NetworkUnavailable as error:
-            advice = f". To change that, {error.hint}" if error.hint else ""
-            self.notices.append(
-                "containers reach each other, and published ports lead to them, but nothing beyond"
-                f" their networks can be reached: {error.message}{advice}"
-            )
+            self.notices.append(no_way_out(error))
             return
         try:
             uplink = kernel.link(UPLINK)
