@@ -156,7 +156,7 @@ def request_of(
         no_new_privileges=no_new_privileges(others.get("security_opt") or ()),
         limits=_limits(service),
         sysctls={str(key): str(value) for key, value in (others.get("sysctls") or {}).items()},
-        rlimits=_rlimits(project, service),
+        rlimits=rlimits_of(service.others.get("ulimits") or {}),
         shm_bytes=int(others.get("shm_size") or 0),
         groups=tuple(str(each) for each in others.get("group_add") or ()),
         terminal=service.tty,
@@ -275,17 +275,6 @@ def _host(project: model.Project, service: model.Service, at: int) -> tuple[str,
         place = project.at("services", service.name, "extra_hosts", str(at))
         raise BadValue(f"`{text}` is not NAME=ADDRESS", at=place)
     return name, address.strip("[]")
-
-
-def _rlimits(project: model.Project, service: model.Service) -> dict[str, tuple[int, int]]:
-    limits = rlimits_of(service.others.get("ulimits") or {})
-    for name, (soft, hard) in limits.items():
-        if hard >= 0 and (soft < 0 or soft > hard):
-            raise BadValue(
-                f"the soft limit of `{name}`, {soft}, is above the hard one, {hard}",
-                at=project.at("services", service.name, "ulimits", name, "soft"),
-            )
-    return limits
 
 
 def rlimits_of(given: Mapping[str, object]) -> dict[str, tuple[int, int]]:

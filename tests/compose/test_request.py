@@ -190,15 +190,6 @@ def test_secrets_and_configs_are_files() -> None:
     ]
 
 
-def test_a_soft_limit_above_the_hard_one_is_refused_at_its_place() -> None:
-    with pytest.raises(BadValue, match="of `nofile`, 200, is above the hard one, 100") as raised:
-        requested("ulimits: {nofile: {soft: 200, hard: 100}}")
-
-    assert raised.value.at is not None
-    assert raised.value.at.text == "soft"
-    assert requested("ulimits: {nofile: {soft: 200, hard: -1}}").rlimits == {"nofile": (200, -1)}
-
-
 def test_healthchecks() -> None:
     check = requested("healthcheck: {test: curl x, interval: 2s, retries: 4}").healthcheck
     assert check is not None

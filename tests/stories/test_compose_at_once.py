@@ -154,3 +154,18 @@ def test_when_down_returns_its_supervisor_is_gone(person: Person) -> None:
         assert not os.path.exists(place(app))
         assert not links & on_the_network()
         watch.check()
+
+
+def test_of_two_who_stop_the_less_patient_decides(anyone: Person) -> None:
+    text = "services: {a: {image: busybox, command: sleep 1000, stop_grace_period: 10m}}\n"
+    with watching() as watch, project(anyone, text) as app:
+        app("up", "-d")
+        patient = app.start("stop")
+        assert patient.stderr is not None
+        assert b"Stopping" in patient.stderr.readline()
+
+        app("down", "-t", "0")
+
+        assert ends([patient]) == [(0, "")]
+        assert app.containers() == {}
+        watch.check()

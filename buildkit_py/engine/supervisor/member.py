@@ -133,7 +133,10 @@ class Member:
         self._launch()
 
     def stop(self, number: int, seconds: float, done: Callable[[State], None]) -> None:
-        """Send the signal, and SIGKILL after some seconds; negative ones mean never."""
+        """Send the signal, and SIGKILL after some seconds; negative ones mean never.
+
+        Of several who want it to end the least patient one decides.
+        """
         if not self.is_alive:
             done(self.state)
             return
@@ -145,8 +148,13 @@ class Member:
             return
         self.waiting.append(done)
         self.process.kill(number)
-        if seconds >= 0 and self._kill is None:
-            self._kill = self.home.loop.later(seconds, self._kill_now)
+        if seconds < 0:
+            return
+        if self._kill is not None:
+            if self._kill.at <= time.monotonic() + seconds:
+                return
+            self._kill.cancel()
+        self._kill = self.home.loop.later(seconds, self._kill_now)
 
     def kill(self, number: int) -> None:
         """Send a signal. Raises NotRunning. One that is meant to end it ends restarts, too."""
