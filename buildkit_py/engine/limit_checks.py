@@ -11,7 +11,7 @@ from typing import Any
 from buildkit_py.core.data import replace
 from buildkit_py.core.errors import InputError
 from buildkit_py.runtime.host import Host
-from buildkit_py.runtime.kernel import cgroup_limits, cgroups
+from buildkit_py.runtime.kernel import cgroup_layout, cgroup_limits
 from buildkit_py.runtime.spec import Limits
 
 LEAST_BYTES = 6 << 20
@@ -58,7 +58,7 @@ _NOTHING: dict[str, dict[str, Any]] = {
 """What the fields of a controller are when nothing is limited."""
 
 
-def kept(limits: Limits, layout: cgroups.Layout | None) -> tuple[Limits, tuple[str, ...]]:
+def kept(limits: Limits, layout: cgroup_layout.Layout | None) -> tuple[Limits, tuple[str, ...]]:
     """Return those limits that this machine keeps, and what is to be told of the others. Pure."""
     said = []
     for controller, what in cgroup_limits.wanted(limits).items():
@@ -76,7 +76,7 @@ def hint(host: Host) -> str:
     """Return what to do where limits cannot be kept, "" where we cannot say."""
     if not host.rootless:
         return ""
-    if cgroups.gives_to_users():
+    if cgroup_layout.gives_to_users():
         return (
             "have a cgroup of your own: put `systemd-run --user --scope -p Delegate=yes` before"
             " the command that makes the containers"

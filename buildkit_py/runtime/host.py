@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.core.data import dataclass
-from buildkit_py.runtime.kernel.cgroups import Layout
+from buildkit_py.runtime.kernel.cgroup_layout import Layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import os
 
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.host import Host, thermal_paths
-from buildkit_py.runtime.kernel import cgroups, mounts, processes
+from buildkit_py.runtime.kernel import cgroup_layout, mounts, processes
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWNS, CLONE_NEWUSER, KernelError
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ def probe(*, rootless: bool, ids: Ids, notices: list[str]) -> Host:
     if overlay is None:
         notices.append("overlay mounts are refused here; snapshots are copied, which is slower")
     # Limits that cannot be set here are a warning where they are asked for (cgroups.create).
-    layout = cgroups.detect(rootless=rootless)
+    layout = cgroup_layout.detect(rootless=rootless)
     return Host(
         rootless=rootless,
         ids=ids,

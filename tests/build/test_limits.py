@@ -13,7 +13,7 @@ from buildkit_py.build.limits import (
     parse_ulimits,
 )
 from buildkit_py.runtime.host import Host
-from buildkit_py.runtime.kernel.cgroups import Layout
+from buildkit_py.runtime.kernel.cgroup_layout import Layout
 
 V2 = Layout("v2", "/sys/fs/cgroup/x", frozenset({"pids"}), (), "bpf")
 V1 = Layout("v1", "", frozenset(), (("pids", "/sys/fs/cgroup/pids"),), "v1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildkit_py.engine.limit_checks import kept
-from buildkit_py.runtime.kernel.cgroups import Layout
+from buildkit_py.runtime.kernel.cgroup_layout import Layout
 from buildkit_py.runtime.spec import Limits
 
 ALL = Limits(

@@ -10,7 +10,7 @@ import pytest
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime import confine, setup
 from buildkit_py.runtime.host import Host
-from buildkit_py.runtime.kernel.cgroups import Layout
+from buildkit_py.runtime.kernel.cgroup_layout import Layout
 from buildkit_py.runtime.plan import mount_points, plan
 from buildkit_py.runtime.spec import (
     Account,

@@ -16,6 +16,14 @@ import time
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import device_filter
+from buildkit_py.runtime.kernel.cgroup_layout import (
+    BASE,
+    Layout,
+    let_have,
+    own_paths,
+    read,
+    write,
+)
 from buildkit_py.runtime.kernel.cgroup_limits import (
     NO_RESERVATION,
     NO_SWAP,
@@ -27,178 +35,7 @@ from buildkit_py.runtime.kernel.cgroup_limits import (
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.spec import Limits
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Literal
-
-BASE = "buildkit-py"
-_CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 _RESERVATIONS = ("memory.low", "memory.soft_limit_in_bytes")
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Where cgroups of ours go on this machine.
-
-    unified: directory in the cgroup2 hierarchy in which ours is made, or ""
-    controllers: those of `_CONTROLLERS` that cgroup2 gives us
-    v1: controller -> directory in which ours is made; the hybrid and old world
-    devices: how devices are guarded; None in a user namespace, which needs no guard
-    counts_swap: whether the kernel can limit memory and swap together
-    """
-
-    kind: Literal["v1", "v2", "hybrid"]
-    unified: str
-    controllers: frozenset[str]
-    v1: tuple[tuple[str, str], ...]
-    devices: Literal["bpf", "v1"] | None
-    counts_swap: bool = True
-
-    @property
-    def guards_devices(self) -> bool:
-        return self.devices is not None
-
-    def limits(self, controller: str) -> bool:
-        """Tell whether a resource of `_CONTROLLERS` can be limited here."""
-        return controller in self.controllers or any(name == controller for name, _ in self.v1)
-
-    def bases(self) -> list[str]:
-        """Return the directories named `buildkit-py` in all hierarchies, existing or not."""
-        parents = [self.unified] if self.unified else []
-        parents += [path for _, path in self.v1]
-        return [os.path.join(parent, BASE) for parent in dict.fromkeys(parents)]
-
-
-def detect(*, rootless: bool) -> Layout | None:
-    """Find out which hierarchies are mounted and writable; None when none is.
-
-    A hierarchy counts when a directory can be made in it: file modes say nothing about
-    read-only mounts, delegation and filters, so it is tried.
-    """
-    unified_mount, v1_mounts = _mounts()
-    own = own_paths()
-    unified = ""
-    if unified_mount:
-        unified = _nearest_writable(unified_mount, own.get("", "/")) if rootless else unified_mount
-        unified = unified if _can_make(unified) else ""
-    v1: list[tuple[str, str]] = []
-    if not rootless:
-        wanted = (*_CONTROLLERS, "devices")
-        v1 = [(name, path) for name, path in v1_mounts if name in wanted and _can_make(path)]
-    if not unified and not v1:
-        return None
-    controllers = _handed_down(unified, _controllers(unified)) if unified else frozenset()
-    devices: Literal["bpf", "v1"] | None = None
-    if not rootless:
-        if unified and device_filter.is_possible():
-            devices = "bpf"
-        elif "devices" in dict(v1):
-            devices = "v1"
-    kind: Literal["v1", "v2", "hybrid"] = (
-        "v2" if unified_mount and not v1_mounts else "hybrid" if unified_mount else "v1"
-    )
-    memory = dict(v1).get("memory", "")
-    swap_is_v1 = memory and "memory" not in controllers
-    counts_swap = not swap_is_v1 or os.path.exists(f"{memory}/memory.memsw.limit_in_bytes")
-    return Layout(kind, unified, controllers, tuple(v1), devices, counts_swap)
-
-
-def gives_to_users() -> bool:
-    """Tell whether users can be given a part of the tree that limits memory: cgroup2 has it."""
-    unified, _ = _mounts()
-    return "memory" in _controllers(unified)
-
-
-def _mounts() -> tuple[str, list[tuple[str, str]]]:
-    """Return the mount point of cgroup2, or "", and (controller, mount point) of v1.
-
-    A mount that another one hides is listed too, but cannot be reached.
-    """
-    unified = ""
-    v1: list[tuple[str, str]] = []
-    with open("/proc/self/mountinfo") as file:
-        for line in file:
-            head, _, tail = line.partition(" - ")
-            place = head.split(" ")[4]
-            kind, _, options = tail.split(" ", 2)
-            if not kind.startswith("cgroup") or not os.path.exists(f"{place}/cgroup.procs"):
-                continue
-            if kind == "cgroup2" and not unified:
-                unified = place
-            elif kind == "cgroup":
-                # The super block's options, last on the line, name the controllers.
-                v1 += [(name, place) for name in options.split()[-1].split(",")]
-    return unified, [(name, place) for name, place in v1 if name in (*_CONTROLLERS, "devices")]
-
-
-def own_paths() -> dict[str, str]:
-    """Return controller -> path of this process; cgroup2 has the name ""."""
-    paths: dict[str, str] = {}
-    with open("/proc/self/cgroup") as file:
-        for line in file:
-            _, names, path = line.rstrip("\n").split(":", 2)
-            paths.update(dict.fromkeys(names.split(","), path))
-    return paths
-
-
-def _nearest_writable(mount: str, own: str) -> str:
-    """Return the nearest delegated directory above our own cgroup, or "".
-
-    Our own holds processes and so may not hand controllers down; to start a process elsewhere,
-    the common ancestor's cgroup.procs must be writable: Documentation/admin-guide/cgroup-v2.rst.
-    """
-    path = os.path.dirname(own)
-    while path.startswith("/") and ".." not in path:
-        place = mount + path.rstrip("/")
-        if os.access(place, os.W_OK) and os.access(f"{place}/cgroup.procs", os.W_OK):
-            return place
-        if path == "/":
-            break
-        path = os.path.dirname(path)
-    return ""
-
-
-def _can_make(parent: str) -> bool:
-    """Tell whether a directory can be made in a hierarchy, by making one."""
-    if not parent:
-        return False
-    if os.path.isdir(os.path.join(parent, BASE)):
-        return os.access(os.path.join(parent, BASE), os.W_OK)
-    try:
-        os.mkdir(os.path.join(parent, BASE))
-    except FileExistsError:
-        return True
-    except OSError:
-        return False
-    with contextlib.suppress(OSError):  # another process may use it already
-        os.rmdir(os.path.join(parent, BASE))
-    return True
-
-
-def _controllers(unified: str) -> frozenset[str]:
-    if not unified:
-        return frozenset()
-    try:
-        available = _read(f"{unified}/cgroup.controllers").split()
-    except OSError:
-        return frozenset()
-    return frozenset(available) & frozenset(_CONTROLLERS)
-
-
-def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 65536).decode()
-    finally:
-        os.close(fd)
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
 
 
 def start_time(pid: int) -> int:
@@ -207,7 +44,7 @@ def start_time(pid: int) -> int:
     Raises FileNotFoundError, or ProcessLookupError, when there is no such process, or a dead one
     that nobody has reaped.
     """
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     if fields[0] in "ZX":
         raise ProcessLookupError(pid)
     return int(fields[19])
@@ -240,7 +77,7 @@ class Cgroup:
             return False
         for name in ("memory.events", "memory.oom_control"):
             with contextlib.suppress(OSError):
-                words = _read(f"{self.memory}/{name}").split()
+                words = read(f"{self.memory}/{name}").split()
                 return int(dict(zip(words[::2], words[1::2], strict=True)).get("oom_kill", 0)) > 0
         return False
 
@@ -287,10 +124,9 @@ class Owner:
 
     def _make_unified(self, layout: Layout) -> None:
         base = os.path.join(layout.unified, BASE)
-        _hand_down(layout.unified, layout.controllers)
         self._make(base, self.name)
-        _hand_down(base, layout.controllers)
-        _hand_down(f"{base}/{self.name}", layout.controllers)
+        let_have(base, layout.controllers)
+        let_have(f"{base}/{self.name}", layout.controllers)
         if layout.devices == "bpf":
             fd = os.open(f"{base}/{self.name}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -318,10 +154,10 @@ class Owner:
         """Enter a cgroup with docker's device rules: children are born in it, at no cost."""
         before = own_paths().get("devices", "/")
         path = self._make(os.path.join(parent, BASE), self.name)
-        _write(f"{path}/devices.deny", "a")
+        write(f"{path}/devices.deny", "a")
         for line in device_filter.V1_LINES:
-            _write(f"{path}/devices.allow", line)
-        _write(f"{path}/cgroup.procs", "0")
+            write(f"{path}/devices.allow", line)
+        write(f"{path}/cgroup.procs", "0")
         self.moved["devices"] = parent + before.rstrip("/")
 
     def create(self, limits: Limits) -> Cgroup:
@@ -387,7 +223,7 @@ class Owner:
         """Leave and remove what is ours; containers are gone."""
         for controller, path in self.moved.items():
             with contextlib.suppress(OSError):
-                _write(f"{path}/cgroup.procs", "0")
+                write(f"{path}/cgroup.procs", "0")
             self.moved = {key: value for key, value in self.moved.items() if key != controller}
         for path in self.made:
             _remove(path)
@@ -396,32 +232,11 @@ class Owner:
         self.made = []
 
 
-def _hand_down(path: str, controllers: frozenset[str]) -> None:
-    """Let children of a cgroup2 have controllers; `_handed_down` tells of which that is true."""
-    for name in sorted(controllers):
-        with contextlib.suppress(OSError):
-            _write(f"{path}/cgroup.subtree_control", f"+{name}")
-
-
-def _handed_down(path: str, controllers: frozenset[str]) -> frozenset[str]:
-    """Return those controllers that children of a cgroup2 have, by giving them.
-
-    One with processes in it cannot hand down any, unless it is the root of all:
-    Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint".
-    """
-    switch = f"{path}/cgroup.subtree_control"
-    missing = controllers - frozenset(_read(switch).split())
-    if not missing:
-        return controllers
-    _hand_down(path, missing)
-    return controllers & frozenset(_read(switch).split())
-
-
 def _limit(cgroup: Cgroup, limits: Limits, path: str, text: str) -> None:
     """Write a limit; a kernel without the file (swap accounting, say) cannot have it."""
     file = os.path.basename(path)
     try:
-        _write(path, text)
+        write(path, text)
     except FileNotFoundError:
         if file in _RESERVATIONS:
             cgroup.warnings.append(NO_RESERVATION)
@@ -438,8 +253,8 @@ def _inherit_cpuset(parent: str, *names: str) -> None:
     for name in names:
         child = os.path.join(parent, name)
         for file in ("cpuset.cpus", "cpuset.mems"):
-            if not _read(f"{child}/{file}").strip():
-                _write(f"{child}/{file}", _read(f"{parent}/{file}").strip())
+            if not read(f"{child}/{file}").strip():
+                write(f"{child}/{file}", read(f"{parent}/{file}").strip())
         parent = child
 
 
@@ -481,13 +296,13 @@ def _folders(path: str) -> list[str]:
 def _kill(path: str) -> None:
     """Kill everything in a cgroup and beneath it."""
     try:
-        _write(f"{path}/cgroup.kill", "1")  # cgroup2, Linux 5.14
+        write(f"{path}/cgroup.kill", "1")  # cgroup2, Linux 5.14
         return
     except OSError:
         pass
     for folder in _folders(path):
         with contextlib.suppress(FileNotFoundError):
-            for pid in _read(f"{folder}/cgroup.procs").split():
+            for pid in read(f"{folder}/cgroup.procs").split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
 

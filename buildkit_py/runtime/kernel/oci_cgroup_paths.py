@@ -11,7 +11,7 @@ import os
 
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
-from buildkit_py.runtime.kernel.cgroups import own_paths
+from buildkit_py.runtime.kernel.cgroup_layout import own_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import time
 
 from buildkit_py.core.errors import HostError, StateError
 from buildkit_py.runtime.kernel import cgroups, oci_cgroup_files, oci_cgroup_stats, oci_limits
+from buildkit_py.runtime.kernel.cgroup_layout import is_free
 from buildkit_py.runtime.kernel.oci_cgroup_files import has, opened, read, read_or_empty, write
 from buildkit_py.runtime.kernel.oci_cgroup_paths import BASE, Place, detect
 from buildkit_py.runtime.kernel.syscalls import KernelError
@@ -416,6 +417,8 @@ def _remove_base(place: Place) -> None:
 def _hand_down(mount: str, path: str) -> None:
     """Let cgroups beneath have all controllers. One that cannot be is found missing later."""
     with opened(mount, path) as fd:
+        if not path and not is_free(mount):
+            return
         there = set(read_or_empty(fd, "cgroup.subtree_control").split())
         for name in read_or_empty(fd, "cgroup.controllers").split():
             if name not in there:

@@ -26,10 +26,10 @@ SCRIPT = """\
 import json, os, signal, sys
 controller, file, value = sys.argv[1:]
 from buildkit_py.runtime import userns
-from buildkit_py.runtime.kernel import cgroups, processes
+from buildkit_py.runtime.kernel import cgroup_layout, cgroups, processes
 from buildkit_py.runtime.spec import Limits
-if controller not in cgroups._CONTROLLERS:
-    cgroups._CONTROLLERS = (controller,)
+if controller not in cgroup_layout._CONTROLLERS:
+    cgroup_layout._CONTROLLERS = (controller,)
     cgroups.v2_settings = lambda limits: [(file, value)]
 layout = userns.enter().cgroups
 told = {"layout": layout and [layout.unified, sorted(layout.controllers)]}
@@ -41,7 +41,7 @@ if layout and layout.controllers:
         signal.pause()
     told["pids"] = [int(pid) for pid in open(cgroup.directories[0] + "/cgroup.procs")] == [pid]
     told["limit"] = int(open(f"{cgroup.directories[0]}/{file}").read())
-    told["warnings"] = [] if len(cgroups._CONTROLLERS) == 1 else cgroup.warnings
+    told["warnings"] = [] if len(cgroup_layout._CONTROLLERS) == 1 else cgroup.warnings
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(pidfd)
