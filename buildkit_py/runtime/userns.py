@@ -39,6 +39,7 @@ def enter() -> Host:
     notices: list[str] = []
     rootless = os.geteuid() != 0
     if rootless:
+        _enter_scope()
         ids = _enter_user_namespace(notices)
     else:
         ids = _existing_ids()
@@ -69,6 +70,18 @@ def probe(*, rootless: bool, ids: Ids, notices: list[str]) -> Host:
         masked_sys=thermal_paths(),
         notices=tuple(notices),
     )
+
+
+def _enter_scope() -> None:
+    """Get a cgroup from the user's systemd where we have none: a login session's is not the user's.
+
+    Where this fails, limits are a warning, as they are without systemd.
+    """
+    runtime_dir = f"/run/user/{os.geteuid()}"
+    if os.path.exists(f"{runtime_dir}/systemd/private") and cgroup_layout.needs_scope():
+        from buildkit_py.runtime import user_scope
+
+        user_scope.enter(runtime_dir)
 
 
 def _enter_user_namespace(notices: list[str]) -> Ids:

@@ -93,6 +93,12 @@ def gives_to_users() -> bool:
     return "memory" in _words(f"{unified}/cgroup.controllers") if unified else False
 
 
+def needs_scope() -> bool:
+    """Tell whether a user without root has cgroup2 and no cgroup in it in which ours could be."""
+    unified_mount, _ = _mounts()
+    return bool(unified_mount) and not _nearest_writable(unified_mount, own_paths().get("", "/"))
+
+
 def _mounts() -> tuple[str, list[tuple[str, str]]]:
     """Return the mount point of cgroup2, or "", and (controller, mount point) of v1.
 
@@ -128,19 +134,20 @@ def own_paths() -> dict[str, str]:
 
 
 def _nearest_writable(mount: str, own: str) -> str:
-    """Return the nearest delegated directory above our own cgroup, or "".
+    """Return the nearest delegated directory, or ""; those above our own cgroup come first.
 
-    Our own holds processes and so may not hand controllers down; to start a process elsewhere,
+    Our own holds processes, which would have to move, see `is_free`. To start a process elsewhere,
     the common ancestor's cgroup.procs must be writable: Documentation/admin-guide/cgroup-v2.rst.
     """
-    path = os.path.dirname(own)
-    while path.startswith("/") and ".." not in path:
-        place = mount + path.rstrip("/")
+    if ".." in own.split("/"):
+        return ""
+    above = [own.rstrip("/")]
+    while above[-1]:
+        above.append(above[-1].rpartition("/")[0])
+    for path in (*above[1:], above[0]):
+        place = mount + path
         if os.access(place, os.W_OK) and os.access(f"{place}/cgroup.procs", os.W_OK):
             return place
-        if path == "/":
-            break
-        path = os.path.dirname(path)
     return ""
 
 
@@ -173,12 +180,13 @@ def is_free(path: str) -> bool:
     """Tell whether a cgroup2 may hand controllers down: it has no processes, or is the real root.
 
     Asked for them with processes in it, it would hand down those for threads, and its children
-    could have no processes any more. Where it is all that we see of the hierarchy, as in a
-    container, its processes move into a child, as docker-in-docker and buildkitd have it.
+    could have no processes any more. If it is our own, which we see all of, as in a container, or
+    were given, as by `Delegate=` of systemd, the processes move into a child, as docker-in-docker,
+    buildkitd and podman have it.
     """
     if not os.path.exists(f"{path}/cgroup.type"):
         return True
-    if _words(f"{path}/cgroup.procs") and own_paths().get("") == "/" and os.path.ismount(path):
+    if str(os.getpid()) in _words(f"{path}/cgroup.procs"):
         _make_room(path)
     return not _words(f"{path}/cgroup.procs")
 

@@ -417,11 +417,10 @@ def _remove_base(place: Place) -> None:
 def _hand_down(mount: str, path: str) -> None:
     """Let cgroups beneath have all controllers. One that cannot be is found missing later."""
     with opened(mount, path) as fd:
-        if not path and not is_free(mount):
-            return
         there = set(read_or_empty(fd, "cgroup.subtree_control").split())
-        for name in read_or_empty(fd, "cgroup.controllers").split():
-            if name not in there:
+        missing = set(read_or_empty(fd, "cgroup.controllers").split()) - there
+        if missing and is_free(os.path.join(mount, path)):
+            for name in sorted(missing):
                 with contextlib.suppress(OSError):
                     write(fd, "cgroup.subtree_control", f"+{name}")
 

@@ -46,7 +46,10 @@ def test_in_a_container_processes_make_room_so_that_controllers_are_handed_down(
     enter = f"""
         echo 0 >{group}/cgroup.procs
         exec unshare --cgroup --mount sh -c '
-            mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh "$@"
+            mount --make-rprivate /
+            [ "$(stat -fc %T /sys/fs/cgroup)" != cgroup2fs ] || umount --lazy /sys/fs/cgroup
+            mount -t cgroup2 none /sys/fs/cgroup
+            exec "$@"' sh "$@"
     """
     try:
         done = subprocess.run(

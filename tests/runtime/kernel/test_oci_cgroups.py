@@ -705,6 +705,13 @@ def test_devices_are_guarded_and_changed(box: Box) -> None:
     assert (can_open("/dev/full"), can_open("/dev/kmsg")) == (True, False)
 
 
+ONLY_CGROUP2 = """
+    mount --make-rprivate /
+    [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] || mount -t cgroup2 none /sys/fs/cgroup
+    exec "$@"
+"""
+
+
 @root
 @pytest.mark.kernel("cgroup2")
 def test_a_machine_with_cgroup2_alone() -> None:
@@ -721,10 +728,9 @@ def test_a_machine_with_cgroup2_alone() -> None:
         "test_delete_waits_for_the_dying",
         "test_devices_are_guarded_and_changed",
     ]
-    only = 'mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
     tests = [f"{__file__}::{name}" for name in names]
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", only, "sh", sys.executable, "-m", "pytest", "-q",
+        ["unshare", "--mount", "sh", "-c", ONLY_CGROUP2, "sh", sys.executable, "-m", "pytest", "-q",
          "-p", "no:cacheprovider", *tests],
         cwd=TREE, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
@@ -750,9 +756,8 @@ def test_a_change_of_devices_leaves_one_program() -> None:
         finally:
             box.close()
     """
-    only = 'mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", only, "sh", sys.executable, "-c",
+        ["unshare", "--mount", "sh", "-c", ONLY_CGROUP2, "sh", sys.executable, "-c",
          textwrap.dedent(lines)],
         env={**os.environ, "PYTHONPATH": str(TREE)}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
