@@ -72,6 +72,7 @@ FEATURES: dict[str, Callable[[], bool]] = {
     "overlay": has_overlay,
     "cgroup1": lambda: has_file_system("cgroup"),
     "cgroup2": lambda: has_file_system("cgroup2"),
+    "only-cgroup2": lambda: has_file_system("cgroup2") and not has_file_system("cgroup"),
     "fuse": lambda: Path("/dev/fuse").exists(),
     "seccomp": lambda: Path("/proc/sys/kernel/seccomp/actions_avail").exists(),
     "tun": lambda: Path("/dev/net/tun").exists(),
