@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.runtime.kernel.cgroup_layout import is_free
+from buildkit_py.runtime.kernel.cgroup_layout import _nearest_writable, is_free
 from tests.rootless import TREE
-
-pytestmark = [pytest.mark.root, pytest.mark.kernel("cgroup2")]
 
 INSIDE = """
 import os, subprocess, sys
@@ -39,6 +37,8 @@ def cgroup2() -> str:
     return rows[0][4]
 
 
+@pytest.mark.root
+@pytest.mark.kernel("cgroup2")
 def test_in_a_container_processes_make_room_so_that_controllers_are_handed_down() -> None:
     """A cgroup namespace and a mount in it stand for the container: its cgroup is not the root."""
     group = Path(cgroup2()) / f"buildkit-py-test-{os.getpid()}"
@@ -67,6 +67,8 @@ def test_in_a_container_processes_make_room_so_that_controllers_are_handed_down(
     assert done.stdout.splitlines() == ["/ True", "[]", "True /init"]
 
 
+@pytest.mark.root
+@pytest.mark.kernel("cgroup2")
 def test_the_real_root_hands_down_with_processes_in_it_and_other_cgroups_do_not() -> None:
     mount = cgroup2()
     group = Path(mount) / f"buildkit-py-test-{os.getpid()}"
@@ -82,3 +84,26 @@ def test_the_real_root_hands_down_with_processes_in_it_and_other_cgroups_do_not(
             group.rmdir()
 
     assert free == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (["a", "a/b", "a/b/c"], "/a/b"),
+        (["a/b/c"], "/a/b/c"),
+        (["a"], "/a"),
+        ([""], ""),
+        ([], None),
+    ],
+)
+def test_cgroups_above_our_own_come_first_as_nobody_has_to_move_for_them(
+    tmp_path: Path, given: list[str], found: str | None
+) -> None:
+    """Folders stand for cgroups; one without cgroup.procs is one that is not ours."""
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    for each in given:
+        (tmp_path / each / "cgroup.procs").touch()
+
+    assert _nearest_writable(str(tmp_path), "/a/b/c") == (
+        "" if found is None else f"{tmp_path}{found}"
+    )
