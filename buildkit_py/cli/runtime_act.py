@@ -58,7 +58,7 @@ UPDATE = Command(
 
 def _kill(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
     from buildkit_py.engine.signal_names import parse_signal
-    from buildkit_py.runtime.bundle.life import kill
+    from buildkit_py.runtime.bundle.end import kill
 
     if len(words) not in (1, 2):
         raise BadOption("`pyruntime kill` takes a container's id and a signal")
@@ -68,7 +68,7 @@ def _kill(given: dict[str, Value], values: dict[str, Value], words: list[str]) -
 
 
 def _delete(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
-    from buildkit_py.runtime.bundle.life import delete
+    from buildkit_py.runtime.bundle.end import delete
 
     root, id = root_of(given), one(words, DELETE)
     for each in _matching(root, id) if values["regex"] else [id]:
@@ -88,14 +88,14 @@ def _matching(root: str, pattern: str) -> list[str]:
 
 
 def _pause(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
-    from buildkit_py.runtime.bundle.life import pause
+    from buildkit_py.runtime.bundle.end import pause
 
     pause(root_of(given), one(words, PAUSE))
     return 0
 
 
 def _resume(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
-    from buildkit_py.runtime.bundle.life import resume
+    from buildkit_py.runtime.bundle.end import resume
 
     resume(root_of(given), one(words, RESUME))
     return 0

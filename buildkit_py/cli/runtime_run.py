@@ -72,7 +72,7 @@ def _create(given: dict[str, Value], values: dict[str, Value], words: list[str])
     made = create(root_of(given), one(words, CREATE), _wishes(given, values))
     warn(given, made.warnings)
     if made.terminal >= 0:
-        from buildkit_py.runtime.bundle.life import delete
+        from buildkit_py.runtime.bundle.end import delete
 
         delete(root_of(given), words[0], force=True)
         raise BadOption("a container with a terminal needs `--console-socket`")
@@ -105,6 +105,7 @@ def _wishes(given: dict[str, Value], values: dict[str, Value]) -> Wishes:
 
 def _run(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> int:
     from buildkit_py.runtime.bundle import life
+    from buildkit_py.runtime.bundle.end import delete
 
     id, root = one(words, RUN), root_of(given)
     try:
@@ -124,11 +125,11 @@ def _run(given: dict[str, Value], values: dict[str, Value], words: list[str]) ->
         fail(given, error)
         code = error.program_code
     except BaseException:
-        life.delete(root, id, force=True)
+        delete(root, id, force=True)
         raise
     if not values["keep"]:
         # By force: what could not be started may not be dead yet.
-        warn(given, life.delete(root, id, force=True))
+        warn(given, delete(root, id, force=True))
     return code
 
 

@@ -1,4 +1,4 @@
-"""The life of a bundle's container: create, start, kill, pause, delete. Linux, no daemon.
+"""The beginning of a bundle's container: create, start. Linux, no daemon; see end.py, too.
 
 Each function is one command of `pyruntime`, in a process of its own with one thread. What is on
 disk (state.py) is written before anything else is made, so that whoever comes after a SIGKILL
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import time
@@ -24,18 +23,16 @@ from buildkit_py.runtime.bundle.birth import bear
 from buildkit_py.runtime.bundle.ids import map_ids
 from buildkit_py.runtime.bundle.plan import FLAGS, is_mapped, notifies, plan
 from buildkit_py.runtime.bundle.state import (
-    DamagedState,
     Place,
     State,
     WrongStatus,
     cgroup_of,
     for_others,
-    is_alive,
     status_of,
     with_pid,
 )
 from buildkit_py.runtime.kernel import oci_cgroup_paths, processes
-from buildkit_py.runtime.kernel.oci_cgroups import Cgroup, thaw_process
+from buildkit_py.runtime.kernel.oci_cgroups import Cgroup
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWUSER, MACHINE
 from buildkit_py.runtime.process import error_of, receive
 
@@ -46,8 +43,6 @@ if TYPE_CHECKING:
 
     from buildkit_py.oci.runtime_config import Config
     from buildkit_py.runtime.bundle.plan import BundlePlan
-
-_PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +129,10 @@ def create(
         except BaseException:
             cgroup.kill_all()
             cgroup.delete()
-            _leave_resctrl(config, id)
+            if config.linux.intel_rdt is not None:
+                from buildkit_py.runtime.bundle.end import leave_resctrl
+
+                leave_resctrl(config, id)
             raise
     except BaseException:
         place.remove()
@@ -305,7 +303,7 @@ def give_terminal(fd: int, path: str) -> int:
     if not path:
         return fd
     try:
-        _give("console", path, b"/dev/ptmx", fd)
+        _give("console", path, b"/dev/ptmx", fd, code="runtime/console-socket")
     finally:
         os.close(fd)
     return -1
@@ -313,18 +311,16 @@ def give_terminal(fd: int, path: str) -> int:
 
 def give_pidfd(pidfd: int, path: str, kind: bytes) -> None:
     """Send the descriptor of a process to who asked for it. kind: runc's `standard` or `setns`"""
-    _give("pidfd", path, kind, pidfd)
+    _give("pidfd", path, kind, pidfd, code="runtime/pidfd-socket")
 
 
-def _give(what: str, path: str, text: bytes, fd: int) -> None:
+def _give(what: str, path: str, text: bytes, fd: int, *, code: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as handle:
         try:
             handle.connect(path)
             socket.send_fds(handle, [text], [fd])
         except OSError as error:
-            raise HostError(
-                f"{what} socket `{path}`: {error.strerror}", code=f"runtime/{what}-socket"
-            ) from None
+            raise HostError(f"{what} socket `{path}`: {error.strerror}", code=code) from None
 
 
 def start(root: str, id: str) -> list[str]:
@@ -374,6 +370,8 @@ def start(root: str, id: str) -> list[str]:
             "poststart", config.hooks.poststart, for_others(place, state, status="running")
         )
     except BuildkitError:
+        from buildkit_py.runtime.bundle.end import delete
+
         delete(root, id, force=True)  # runtime.md, Lifecycle: it is destroyed
         raise
     return warnings
@@ -391,128 +389,6 @@ class CannotRun(InputError):
         """said: the body of a message EXEC; see init.py"""
         super().__init__(said[1:].decode())
         self.program_code = said[0]
-
-
-def kill(root: str, id: str, number: int, *, all_: bool = False) -> None:
-    """Send a signal to the first process, or to all. Raises WrongStatus for a stopped one."""
-    place = Place(root, id)
-    state = place.read()
-    if all_ and cgroup_of(state).places:
-        cgroup_of(state).kill_all(number)
-        return
-    if status_of(place, state) not in ("created", "running", "paused"):
-        raise WrongStatus(f"container `{id}` is not running")
-    _signal(state, number)
-    if number == signal.SIGKILL:
-        _thaw(state)
-
-
-def pause(root: str, id: str) -> None:
-    place = Place(root, id)
-    state = place.read()
-    if status_of(place, state) not in ("created", "running"):
-        raise WrongStatus(f"container `{id}` is not running")
-    cgroup_of(state).freeze()
-
-
-def resume(root: str, id: str) -> None:
-    place = Place(root, id)
-    state = place.read()
-    if status_of(place, state) != "paused":
-        raise WrongStatus(f"container `{id}` is not paused")
-    cgroup_of(state).thaw()
-
-
-def delete(root: str, id: str, *, force: bool = False) -> list[str]:
-    """Remove what is left of a container; return warnings.
-
-    force: kill it first, and be content with none
-    A container that was created and never started is removed, too, as runc and crun do it.
-    """
-    place = Place(root, id)
-    try:
-        state = place.read()
-    except DamagedState:
-        if not force:
-            raise
-        from buildkit_py.runtime.bundle.damage import remove_damaged
-
-        return remove_damaged(place)
-    except BuildkitError:
-        if force:
-            return []
-        raise
-    status = status_of(place, state)
-    if status == "creating" and not force:
-        raise WrongStatus(f"container `{id}` is being created")
-    if status in ("running", "paused") and not force:
-        raise WrongStatus(f"container `{id}` is {status}; stop it first, or use `--force`")
-    if status != "stopped":
-        _end(state)
-    cgroup = cgroup_of(state)
-    cgroup.kill_all()
-    cgroup.delete()
-    warnings: list[str] = []
-    try:
-        config = read(place.config())
-        _leave_resctrl(config, id)
-        told = for_others(place, state, status="stopped")
-        warnings += hooks.run_each("poststop", config.hooks.poststop, told)
-    except FileNotFoundError:
-        pass  # killed before there was one
-    place.remove()
-    return warnings
-
-
-def _end(state: State) -> None:
-    """Kill the first process, and wait until it is dead."""
-    if not is_alive(state):
-        return
-    try:
-        pidfd = os.pidfd_open(state.pid)
-    except ProcessLookupError:
-        return
-    try:
-        if is_alive(state):
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            _thaw(state)
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            poll.poll(_PATIENCE_SECONDS * 1000)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(pidfd)
-
-
-def _thaw(state: State) -> None:
-    """Thaw what was killed, wherever it was frozen: by v1 it does not even die before."""
-    cgroup = cgroup_of(state)
-    if cgroup.is_frozen():
-        cgroup.thaw()
-    thaw_process(state.pid)
-
-
-def _signal(state: State, number: int) -> None:
-    try:
-        pidfd = os.pidfd_open(state.pid)
-    except ProcessLookupError:
-        raise WrongStatus(f"container `{state.id}` is not running") from None
-    try:
-        if not is_alive(state):
-            raise WrongStatus(f"container `{state.id}` is not running")
-        signal.pidfd_send_signal(pidfd, number)
-    except ProcessLookupError:
-        raise WrongStatus(f"container `{state.id}` is not running") from None
-    finally:
-        os.close(pidfd)
-
-
-def _leave_resctrl(config: Config, id: str) -> None:
-    if config.linux.intel_rdt is not None:
-        from buildkit_py.runtime.bundle import resctrl
-
-        resctrl.Group(config.linux.intel_rdt, id).remove()
 
 
 def _now() -> str:
