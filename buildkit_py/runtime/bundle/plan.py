@@ -196,6 +196,8 @@ def ending(
         setup.ChangeDirectory(program.cwd, make=True),  # made as it is meant, without a umask
         confine.SetUmask(umask if program.user.umask is None else program.user.umask),
     ]
+    if program.user.uid and not program.terminal:
+        operations.append(process.GiveStreams(program.user.uid, program.user.gid))
     if program.apparmor_profile:
         operations.append(process.SetLabel("apparmor", program.apparmor_profile))
     if program.selinux_label:

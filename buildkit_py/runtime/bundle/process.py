@@ -35,6 +35,33 @@ class SetOom:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveStreams:
+    """Give the program what it reads and writes, so that it may open `/dev/stdout` again.
+
+    As runc and crun do: not /dev/null, which is everybody's; a terminal keeps its group. Root opens
+    them as they are.
+    """
+
+    uid: int
+    gid: int
+
+    def describe(self) -> str:
+        return f"standard streams to {self.uid}:{self.gid}"
+
+    def run(self, work: Workspace) -> None:
+        for fd in (0, 1, 2):
+            try:
+                state = os.fstat(fd)
+                if stat.S_ISCHR(state.st_mode) and state.st_rdev == os.makedev(1, 3):
+                    continue
+                gid = -1 if stat.S_ISCHR(state.st_mode) else self.gid
+                if state.st_uid != self.uid or gid not in (-1, state.st_gid):
+                    os.fchown(fd, self.uid, gid)
+            except OSError:  # closed; or another's, on a file system that knows no such id
+                continue
+
+
+@dataclass(frozen=True, slots=True)
 class SetScheduling:
     """The scheduler, the priority of input and output, the memory policy, the personality."""
 

@@ -573,3 +573,27 @@ def test_a_user_namespace_needs_mappings(bundle: Bundle) -> None:
     bundle.linux["namespaces"].append({"type": "user"})
 
     assert "uidMappings and gidMappings" in bundle.run_fails()
+
+
+@pytest.mark.parametrize("command", ["run", "exec"])
+def test_a_program_that_is_not_root_opens_its_streams_again(bundle: Bundle, command: str) -> None:
+    bundle.process["user"] = {"uid": 1000, "gid": 100}
+    script = "echo out > /dev/stdout; echo err > /dev/stderr; stat -L -c %u:%g /dev/stdout"
+    if command == "run":
+        bundle.script(script)
+        done = bundle.call(*bundle.made("run"))
+    else:
+        bundle.create("sleep 1000")
+        bundle.ok("start", bundle.id)
+        done = bundle.call("exec", bundle.id, "sh", "-c", script)
+
+    assert (done.stdout, done.stderr) == ("out\n1000:100\n", "err\n")
+
+
+def test_dev_null_stays_everybodys(bundle: Bundle) -> None:
+    before = os.stat("/dev/null")
+    bundle.process["user"] = {"uid": 1000, "gid": 100}
+    bundle.run("true", stdin=subprocess.DEVNULL)
+
+    after = os.stat("/dev/null")
+    assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
