@@ -44,6 +44,10 @@ _TEXTS = {
     "cpuset-mems": ("cpu", "mems", "Nodes of memory"),
 }
 """Options of `update` and what they are in `linux.resources`."""
+_SCHEMATA = {
+    "l3-cache-schema": ("L3:", "Share of the cache, such as `L3:0=7f0`"),
+    "mem-bw-schema": ("MB:", "Share of the memory's bandwidth, such as `MB:0=20`"),
+}
 UPDATE = Command(
     "pyruntime update", "Change the resources of a container.",
     (
@@ -51,8 +55,9 @@ UPDATE = Command(
                metavar="FILE"),
         *(Option(f"--{name}", "text", row[2], metavar="NUMBER") for name, row in _NUMBERS.items()),
         *(Option(f"--{name}", "text", row[2], metavar="LIST") for name, row in _TEXTS.items()),
+        *(Option(f"--{name}", "text", row[1], metavar="SCHEMA") for name, row in _SCHEMATA.items()),
     ),
-    arguments="ID", unsupported=("--l3-cache-schema", "--mem-bw-schema"),
+    arguments="ID",
 )  # fmt: skip
 
 
@@ -105,15 +110,37 @@ def _update(given: dict[str, Value], values: dict[str, Value], words: list[str])
     from buildkit_py.oci.runtime_config_reader import read_resources
     from buildkit_py.runtime.bundle.state import Place, cgroup_of
 
-    state = Place(root_of(given), one(words, UPDATE)).read()
+    place = Place(root_of(given), one(words, UPDATE))
+    state = place.read()
+    schemata = _schemata(values)
     path = values["resources"]
     data = content(str(path)) if path else _resources(values)
+    if data == b"{}" and not schemata:
+        raise BadOption("there is nothing to update")
+    if schemata:
+        from buildkit_py.oci.runtime_config_reader import read
+        from buildkit_py.runtime.bundle.resctrl import Group
+
+        config = read(place.config()).linux.intel_rdt
+        if config is None:
+            raise BadOption(f"container `{place.id}` has no `linux.intelRdt` to update")
+        Group(config, place.id).update(schemata)
     warn(given, cgroup_of(state).update(read_resources(data)))
     return 0
 
 
+def _schemata(values: dict[str, Value]) -> list[str]:
+    found = []
+    for name, (prefix, _) in _SCHEMATA.items():
+        text = str(values[name.replace("-", "_")] or "")
+        if text and not text.startswith(prefix):
+            raise BadOption(f"`--{name} {text}` does not start with `{prefix}`")
+        found += [text] * bool(text)
+    return found
+
+
 def _resources(values: dict[str, Value]) -> bytes:
-    """Return `linux.resources` of the options. Raises BadOption."""
+    """Return `linux.resources` of the options, `{}` where there are none. Raises BadOption."""
     import json
 
     data: dict[str, dict[str, int | str]] = {}
@@ -128,8 +155,6 @@ def _resources(values: dict[str, Value]) -> bytes:
             data.setdefault(part, {})[key] = int(str(value))
         except ValueError:
             raise BadOption(f"`--{name}` takes a number, not `{value}`") from None
-    if not data:
-        raise BadOption("there is nothing to update")
     return json.dumps(data).encode()
 
 

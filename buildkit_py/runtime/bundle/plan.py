@@ -330,7 +330,7 @@ def _devices(config: Config, *, bind: bool) -> list[SetupOp]:
         for name, major, minor in _NODES
     }
     for device in config.linux.devices:
-        found[device.path] = _node(device)
+        found[device.path.rstrip("/")] = _node(device)
     # `/dev/ptmx` is the link into the container's own devpts.
     nodes = tuple(node for path, node in found.items() if path != "/dev/ptmx")
     return [bundle_setup.MakeNodes(nodes, bind), bundle_setup.MakeLinks(_LINKS)]
@@ -339,5 +339,11 @@ def _devices(config: Config, *, bind: bool) -> list[SetupOp]:
 def _node(device: Device) -> bundle_setup.Node:
     mode = 0o666 if device.mode is None else device.mode & 0o7777
     return bundle_setup.Node(
-        device.path, device.type, device.major, device.minor, mode, device.uid, device.gid
+        device.path.rstrip("/"),
+        device.type,
+        device.major,
+        device.minor,
+        mode,
+        device.uid,
+        device.gid,
     )

@@ -75,6 +75,12 @@ class Group:
                 os.path.join("mon_groups", os.path.basename(self.monitor), "tasks"), str(pid)
             )
 
+    def update(self, lines: list[str]) -> None:
+        """Write other schemata of the group."""
+        for line in lines:
+            _parts(line)
+            self._write("schemata", f"{line}\n")
+
     def remove(self) -> None:
         """Remove what is the container's own; what is not there is fine."""
         if self.monitor:

@@ -318,3 +318,11 @@ def test_a_read_only_dev_is_locked_when_it_is_full() -> None:
 )
 def test_lists_of_numbers(text: str, numbers: set[int]) -> None:
     assert numbers_of(text) == numbers
+
+
+def test_a_device_whose_path_ends_in_a_slash() -> None:
+    device = {"path": "/dev/a/", "type": "c", "major": 1, "minor": 3}
+    made = chosen(changed(lambda c: c["linux"].update(devices=[device])))
+
+    (nodes,) = [op for op in made.before if isinstance(op, setup.MakeNodes)]
+    assert nodes.nodes[-1].path == "/dev/a"

@@ -121,6 +121,31 @@ def test_what_is_no_schema_is_named(tree: Tree) -> None:
         tree.group(IntelRdt(closid="gold", schemata=("L3:0=xyz",))).create()
 
 
+def test_other_schemata_are_written(tree: Tree) -> None:
+    tree.files(tree.path / "box")
+    tree.group(IntelRdt()).update(["L3:0=f"])
+    assert (tree.path / "box" / "schemata").read_text().startswith("L3:0=f\n")
+
+    with pytest.raises(InputError, match="`L3:0=nix` is no schema"):
+        tree.group(IntelRdt()).update(["L3:0=nix"])
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--l3-cache-schema", "L3:0=f"), "has no `linux.intelRdt` to update"),
+        (("--l3-cache-schema", "MB:0=10"), "does not start with `L3:`"),
+        (("--mem-bw-schema", "L3:0=f"), "does not start with `MB:`"),
+        ((), "there is nothing to update"),
+    ],
+)
+def test_updates_that_cannot_be(bundle: Bundle, words: tuple[str, ...], said: str) -> None:
+    bundle.create("true")
+
+    assert said in bundle.fails("update", *words, bundle.id)
+
+
 def test_schemata_come_last() -> None:
     made = Group(IntelRdt("a", ("L2:0=f",), "L3:0=f", "MB:0=10"), "box")
 
