@@ -127,7 +127,11 @@ def plan(
     spread = linux.rootfs_propagation
     shared = {"shared": MS_SHARED, "rshared": MS_SHARED | MS_REC}.get(spread, 0)
     if is_own:
-        before.append(bundle_setup.BindRoot(rootfs, shared))
+        if shared:
+            from buildkit_py.runtime.bundle.shared_root import ShareMounts
+
+            before.append(ShareMounts(rootfs, shared))
+        before.append(bundle_setup.BindRoot(rootfs, hidden=not shared))
     else:
         from buildkit_py.runtime.bundle import chroot
 

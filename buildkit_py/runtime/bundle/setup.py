@@ -14,7 +14,7 @@ import stat
 from buildkit_py.core.data import dataclass
 from buildkit_py.core.errors import HostError, InputError
 from buildkit_py.runtime.bundle.options import Options
-from buildkit_py.runtime.kernel import mount_table, mounts
+from buildkit_py.runtime.kernel import mounts
 from buildkit_py.runtime.kernel.mounts import MOUNT_ATTR_RDONLY
 from buildkit_py.runtime.kernel.oci_cgroup_paths import own_directories
 from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneath
@@ -29,22 +29,17 @@ _HERE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 class BindRoot:
     """Make a directory the root, with the mounts beneath it.
 
-    The host's mounts see nothing of ours, unless they are `shared`, and bound by who wants that.
+    hidden: the host's mounts see nothing of ours, as they are made its slaves here
     """
 
     path: str
-    shared: int = 0
+    hidden: bool = True
 
     def describe(self) -> str:
-        how = ", the machine's mounts shared" if self.shared else ""
-        return f"bind `{self.path}` as root{how}"
+        return f"bind `{self.path}` as root"
 
     def run(self, work: Workspace) -> None:
-        if self.shared:
-            mounts.mount("", "/", "", self.shared)
-            # What it is mounted on must not tell the host's.
-            mounts.mount("", mount_table.holder(self.path).place, "", mounts.MS_PRIVATE)
-        else:
+        if self.hidden:
             mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_SLAVE)
         work.root = mounts.open_tree(self.path, recursive=True)
         mounts.mount_setattr("", at=work.root, propagation=mounts.MS_PRIVATE, recursive=True)
