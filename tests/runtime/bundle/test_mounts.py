@@ -411,6 +411,25 @@ def test_a_file_where_a_directory_is_mounted(bundle: Bundle, data: Path) -> None
     assert "/place" in bundle.run_fails()
 
 
+@pytest.mark.kernel("only-cgroup2")
+@pytest.mark.parametrize("own", [True, False])
+def test_the_cgroup_of_the_container(bundle: Bundle, own: bool) -> None:
+    if not own:
+        bundle.without("cgroup")
+    bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev")
+    bundle.linux["resources"] = {"pids": {"limit": 77}}
+    out = bundle.run(
+        "cd /sys/fs/cgroup; cat pids.max; read pid < cgroup.procs; echo $pid; mkdir x 2>&1;"
+        " find . -type d | wc -l"
+    )
+
+    lines = out.splitlines()
+    assert lines[:2] == ["77", "1"]
+    assert "Read-only file system" in lines[2]
+    assert lines[-1] == "1"
+
+
+@pytest.mark.kernel("cgroup1")
 @pytest.mark.parametrize("own", [True, False])
 def test_cgroups_of_the_container(bundle: Bundle, own: bool) -> None:
     """With a namespace of its own and without one: never those of others."""
