@@ -14,7 +14,11 @@ def print_help(command: Command, *, epilog: str = "") -> None:
     import inspect
     from typing import Any
 
-    import typer
+    try:
+        import typer
+    except ImportError:  # as with `python -S`, by which engines may start a runtime
+        print(_plain(command, epilog), flush=True)
+        return
 
     types: dict[str, Any] = {"flag": bool, "text": str, "list": list[str], "number": int}
     parameters = []
@@ -49,3 +53,18 @@ def print_help(command: Command, *, epilog: str = "") -> None:
     # Written by us: Click would end the program its own way when nobody reads.
     sys.stdout.write(drawn.getvalue())
     sys.stdout.flush()
+
+
+def _plain(command: Command, epilog: str) -> str:
+    """Return the help without Typer: the same facts, drawn by nobody."""
+    lines = [f"Usage: {command.name} [OPTIONS] {command.arguments}".rstrip(), "", command.help]
+    rows = [
+        (", ".join(option.names), "" if option.kind == "flag" else option.metavar or "TEXT",
+         option.help)
+        for option in command.options
+    ]  # fmt: skip
+    rows.append(("--help", "", "Show this message and exit."))
+    width = max(len(f"{names} {value}") for names, value, _ in rows)
+    lines += ["", "Options:"]
+    lines += [f"  {f'{names} {value}':{width}}  {text}" for names, value, text in rows]
+    return "\n".join([*lines, *(("", epilog) if epilog else ())])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from buildkit_py.cli.reader import Command, HelpWanted, Option, UnknownOption, read
-from buildkit_py.cli.runtime_common import check_log, fail
+from buildkit_py.cli.runtime_common import check_log, debug, fail
 from buildkit_py.core.errors import BuildkitError
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ GLOBAL = Command(
         Option("--root", "text", "Where containers' states are kept", metavar="DIR"),
         Option("--log", "text", "Write warnings and errors there, too", metavar="FILE"),
         Option("--log-format", "text", "`text` or `json`", metavar="FORMAT"),
-        Option("--debug", "flag", "Nothing more is told; engines give it"),
+        Option("--debug", "flag", "Tell when a command begins and ends, in the log"),
         Option("--systemd-cgroup", "flag", "`cgroupsPath` is systemd's `slice:prefix:name`"),
         Option("--rootless", "text", "`auto`; whether we are root is seen", metavar="WORD"),
         Option("--cgroup-manager", "text", "`cgroupfs`, `systemd` or `disabled`", metavar="NAME"),
@@ -58,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     given: dict[str, Value] = {}
+    name = ""
     try:
         given, words = read(GLOBAL, arguments)
         if given["version"]:
@@ -77,9 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             from buildkit_py.runtime.interpreter import start_anew
 
             start_anew()
+        debug(given, f"pyruntime {name} begins")
         command, work = _room(COMMANDS[name]).COMMANDS[name]
         try:
             code: int = work(given, *read(command, rest))
+            debug(given, f"pyruntime {name} ends with {code}")
             return code
         except HelpWanted:
             return _help(command)
@@ -87,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _help(GLOBAL)
     except BuildkitError as error:
         fail(given, error)
-        # A runtime's own failures are 1, as runc's are: engines know no other number.
-        return 1
+        # As runc's own failures are, which scripts tell from those of a program.
+        return 255 if name == "exec" else 1
 
 
 def _help(command: Command) -> int:

@@ -67,7 +67,8 @@ def _kill(given: dict[str, Value], values: dict[str, Value], words: list[str]) -
 
     if len(words) not in (1, 2):
         raise BadOption("`pyruntime kill` takes a container's id and a signal")
-    number = parse_signal(words[1] if len(words) == 2 else "TERM")
+    name = words[1] if len(words) == 2 else "TERM"
+    number = 0 if name == "0" else parse_signal(name)  # 0 only asks whether it runs
     kill(root_of(given), words[0], number, all_=bool(values["all"]))
     return 0
 

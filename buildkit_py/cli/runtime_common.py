@@ -61,17 +61,32 @@ def fail(given: dict[str, Value], error: BuildkitError) -> None:
 def log(given: dict[str, Value], level: str, text: str) -> None:
     """Append a line to `--log`, from which containerd and podman read why something failed."""
     path = given.get("log")
-    if not path:
-        return
+    if path or level == "debug":
+        _write(path, _line(given, level, text))
+
+
+def debug(given: dict[str, Value], text: str) -> None:
+    """With `--debug` tell what is done: in the log or, without one, on standard error."""
+    if given["debug"]:
+        log(given, "debug", text)
+
+
+def _line(given: dict[str, Value], level: str, text: str) -> str:
+    """Return a line as logrus has it, which engines read."""
     import datetime
+    import json
 
     time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     if given.get("log_format") == "json":
-        import json
+        fields = {"level": level, "msg": text, "time": time}
+        return json.dumps(fields, separators=(",", ":"))
+    return f'time="{time}" level={level} msg={json.dumps(text, ensure_ascii=False)}'
 
-        line = json.dumps({"level": level, "msg": text, "time": time})
-    else:
-        line = f'time="{time}" level={level} msg={text!r}'
+
+def _write(path: Value, line: str) -> None:
+    if not path:
+        print(line, file=sys.stderr)
+        return
     try:
         with open(str(path), "a") as file:
             file.write(f"{line}\n")

@@ -49,6 +49,8 @@ def _list(given: dict[str, Value], values: dict[str, Value], words: list[str]) -
 
     from buildkit_py.runtime.bundle.state import DamagedState, NoContainer, Place, for_others, names
 
+    if given["root"] and not os.path.isdir(str(given["root"])):
+        raise BadOption(f"--root `{given['root']}`: no such directory")
     rows = []
     for name in names(root_of(given)):
         place = Place(root_of(given), name)
@@ -67,7 +69,7 @@ def _list(given: dict[str, Value], values: dict[str, Value], words: list[str]) -
     if values["quiet"]:
         print("".join(f"{row['id']}\n" for row in rows), end="")
     elif values["format"] == "json":
-        print(json.dumps(rows))
+        print(json.dumps(rows, separators=(",", ":")))
     elif values["format"] in (None, "table"):
         columns = ("id", "pid", "status", "bundle", "created", "owner")
         table = [[column.upper() for column in columns]]
@@ -92,7 +94,7 @@ def _ps(given: dict[str, Value], values: dict[str, Value], words: list[str]) -> 
     state = Place(root_of(given), words[0]).read()
     pids = cgroup_of(state).pids(recursive=True) or [state.pid] * is_alive(state)
     if values["format"] == "json":
-        print(json.dumps(pids))
+        print(json.dumps(pids, separators=(",", ":")))
         return 0
     if values["format"] not in (None, "table"):
         raise BadOption(f"`--format` is `table` or `json`, not `{values['format']}`")
@@ -140,7 +142,8 @@ def _spec(given: dict[str, Value], values: dict[str, Value], words: list[str]) -
     if words:
         raise BadOption("`pyruntime spec` takes no arguments")
     rootless = bool(values["rootless"])
-    data = template(rootless=rootless, uid=os.geteuid(), gid=os.getegid())
+    unified = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    data = template(rootless=rootless, uid=os.geteuid(), gid=os.getegid(), unified=unified)
     path = os.path.join(str(values["bundle"]), "config.json")
     try:
         with open(path, "x") as file:

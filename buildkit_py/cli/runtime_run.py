@@ -205,13 +205,15 @@ def _attend(given: dict[str, Value], made: Created, *, begin: Callable[[], list[
     from contextlib import ExitStack
 
     from buildkit_py.engine.signals import forwarded
-    from buildkit_py.engine.terminal import Output, carry_input, raw
+    from buildkit_py.engine.terminal import Output, carry_input, keep_line_ends, raw
 
     child = _Child(made)
     with ExitStack() as stack:
         outputs: list[Output] = []
         if made.terminal >= 0:
             child.fit()
+            if not os.isatty(1):
+                keep_line_ends(made.terminal)
             if os.isatty(0):
                 stack.enter_context(raw(0))
             carry_input(0, os.dup(made.terminal))

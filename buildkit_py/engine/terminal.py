@@ -48,6 +48,13 @@ def raw(fd: int) -> Iterator[None]:
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+def keep_line_ends(fd: int) -> None:
+    """Leave out the carriage returns that a terminal adds: who reads a pipe wants none."""
+    mode = termios.tcgetattr(fd)
+    mode[1] &= ~termios.ONLCR
+    termios.tcsetattr(fd, termios.TCSANOW, mode)
+
+
 def size_of(fd: int) -> tuple[int, int]:
     """Return rows and columns of the terminal at `fd`, (0, 0) if that is none."""
     try:

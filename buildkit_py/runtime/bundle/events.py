@@ -13,6 +13,7 @@ from buildkit_py.runtime.kernel.oci_cgroup_events import OomWatch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 
 def once(root: str, id: str) -> str:
@@ -21,7 +22,12 @@ def once(root: str, id: str) -> str:
 
 
 def _line(state: State) -> str:
-    return json.dumps({"type": "stats", "id": state.id, "data": cgroup_of(state).stats()})
+    return _json({"type": "stats", "id": state.id, "data": cgroup_of(state).stats()})
+
+
+def _json(data: dict[str, Any]) -> str:
+    """Return a line as runc prints it, without blanks: scripts look for its text."""
+    return json.dumps(data, separators=(",", ":"))
 
 
 def follow(root: str, id: str, interval_seconds: float, emit: Callable[[str], None]) -> None:
@@ -51,7 +57,7 @@ def follow(root: str, id: str, interval_seconds: float, emit: Callable[[str], No
             for _ in range(watch.happened() if watch.fd in ready else 0):
                 # A cgroup of v1 that goes says this, too.
                 if cgroup_of(state).exists():
-                    emit(json.dumps({"type": "oom", "id": id}))
+                    emit(_json({"type": "oom", "id": id}))
             if pidfd in ready:
                 return
             if time.monotonic() >= due:

@@ -28,6 +28,8 @@ _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 
 
 class NoContainer(InputError):
+    """containerd and podman know it by the words `does not exist`."""
+
     code = "runtime/no-container"
 
 
@@ -45,6 +47,13 @@ class WrongStatus(StateError):
     """What was asked for cannot be done in the state that the container is in."""
 
     code = "runtime/wrong-status"
+
+
+class NotRunning(WrongStatus):
+    """containerd knows it by the words `container not running`."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"container not running: `{id}`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,7 @@ class Place:
         except FileNotFoundError:
             if os.path.isdir(self.path):  # killed in the first moment
                 return State(self.id, "", "")
-            raise NoContainer(f"there is no container `{self.id}`") from None
+            raise NoContainer(f"container does not exist: `{self.id}`") from None
         except (ValueError, TypeError):
             raise DamagedState(
                 f"the state of container `{self.id}` is damaged", hint="use `delete --force`"
@@ -189,12 +198,12 @@ def cgroup_of(state: State) -> Cgroup:
 def for_others(place: Place, state: State, *, status: str = "") -> bytes:
     """Return the state as the specification words it: for hooks, and `pyruntime state`."""
     status = status or status_of(place, state)
-    data: dict[str, Any] = {"ociVersion": VERSION, "id": state.id, "status": status}
-    data["pid"] = 0 if status == "stopped" else state.pid
-    data["bundle"] = state.bundle
-    data |= {"rootfs": state.rootfs, "created": state.created, "owner": str(state.owner)}
+    data: dict[str, Any] = {"ociVersion": VERSION, "id": state.id}
+    data |= {"pid": 0 if status == "stopped" else state.pid, "status": status}
+    data |= {"bundle": state.bundle, "rootfs": state.rootfs, "created": state.created}
     if state.annotations:
         data["annotations"] = dict(state.annotations)
+    data["owner"] = str(state.owner)
     return json.dumps(data, indent=2).encode()
 
 

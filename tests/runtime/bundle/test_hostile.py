@@ -156,7 +156,7 @@ def test_a_user_that_is_none_is_never_root(bundle: Bundle, text: str) -> None:
 
     done = bundle.call("exec", f"--user={text}", bundle.id, "id", "-u")
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (255, "")
 
 
 def test_a_process_that_joins_cannot_be_looked_into(bundle: Bundle) -> None:

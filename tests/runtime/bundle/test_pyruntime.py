@@ -50,7 +50,7 @@ def test_from_create_to_delete(bundle: Bundle) -> None:
     assert bundle.state().get("pid", 0) == 0
 
     bundle.ok("delete", bundle.id)
-    assert "no container" in bundle.fails("state", bundle.id)
+    assert "does not exist" in bundle.fails("state", bundle.id)
 
 
 def test_what_is_wrong_in_each_state(bundle: Bundle) -> None:
@@ -69,8 +69,8 @@ def test_what_is_wrong_in_each_state(bundle: Bundle) -> None:
     bundle.ok("kill", bundle.id, "KILL")
     assert eventually(lambda: bundle.status() == "stopped")
 
-    assert "is not running" in bundle.fails("kill", bundle.id, "TERM")
-    assert "is not running" in bundle.fails("pause", bundle.id)
+    assert "container not running" in bundle.fails("kill", bundle.id, "TERM")
+    assert "container not running" in bundle.fails("pause", bundle.id)
     assert "is stopped, not created" in bundle.fails("start", bundle.id)
     assert "already" in bundle.fails(*bundle.made("create"))
 
@@ -79,7 +79,7 @@ def test_what_is_wrong_in_each_state(bundle: Bundle) -> None:
     "words", ["state", "start", "kill", "delete", "pause", "resume", "ps", "events --stats"]
 )
 def test_a_container_that_is_not_there(bundle: Bundle, words: str) -> None:
-    assert "no container `nobody`" in bundle.fails(*words.split(), "nobody")
+    assert "container does not exist: `nobody`" in bundle.fails(*words.split(), "nobody")
 
 
 def test_deleting_by_force_is_content_with_none(bundle: Bundle) -> None:
@@ -416,10 +416,10 @@ def test_the_log_that_engines_read(bundle: Bundle, form: str) -> None:
 
     if form == "json":
         line = json.loads(log.read_text())
-        assert (line["level"], line["msg"]) == ("error", "there is no container `nobody`")
+        assert (line["level"], line["msg"]) == ("error", "container does not exist: `nobody`")
     else:
         assert "level=error" in log.read_text()
-        assert "there is no container `nobody`" in log.read_text()
+        assert "container does not exist: `nobody`" in log.read_text()
 
 
 def test_what_is_no_command(bundle: Bundle) -> None:
