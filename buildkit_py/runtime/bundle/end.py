@@ -11,6 +11,7 @@ from buildkit_py.oci.runtime_config_reader import read
 from buildkit_py.runtime.bundle import hooks
 from buildkit_py.runtime.bundle.state import (
     DamagedState,
+    NotRunning,
     Place,
     State,
     WrongStatus,
@@ -29,24 +30,38 @@ _PATIENCE_SECONDS = 10.0
 
 
 def kill(root: str, id: str, number: int, *, all_: bool = False) -> None:
-    """Send a signal to the first process, or to all. Raises WrongStatus for a stopped one."""
+    """Send a signal to the first process, or to all. Raises NotRunning for a stopped one.
+
+    SIGKILL reaches all where no process namespace ends with the first, also when that is gone.
+    """
     place = Place(root, id)
     state = place.read()
-    if all_ and cgroup_of(state).places:
-        cgroup_of(state).kill_all(number)
+    cgroup = cgroup_of(state)
+    if number == signal.SIGKILL and cgroup.places and not all_:
+        all_ = _shares_processes(place) and bool(cgroup.pids(recursive=True))
+    if all_ and cgroup.places:
+        cgroup.kill_all(number)
         return
     if status_of(place, state) not in ("created", "running", "paused"):
-        raise WrongStatus(f"container `{id}` is not running")
+        raise NotRunning(id)
     _signal(state, number)
     if number == signal.SIGKILL:
         _thaw(state)
+
+
+def _shares_processes(place: Place) -> bool:
+    try:
+        own = read(place.config()).linux.namespace("pid")
+    except FileNotFoundError:  # killed before there was one
+        return False
+    return own is None or bool(own.path)
 
 
 def pause(root: str, id: str) -> None:
     place = Place(root, id)
     state = place.read()
     if status_of(place, state) not in ("created", "running"):
-        raise WrongStatus(f"container `{id}` is not running")
+        raise NotRunning(id)
     cgroup_of(state).freeze()
 
 
@@ -132,13 +147,13 @@ def _signal(state: State, number: int) -> None:
     try:
         pidfd = os.pidfd_open(state.pid)
     except ProcessLookupError:
-        raise WrongStatus(f"container `{state.id}` is not running") from None
+        raise NotRunning(state.id) from None
     try:
         if not is_alive(state):
-            raise WrongStatus(f"container `{state.id}` is not running")
+            raise NotRunning(state.id)
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
-        raise WrongStatus(f"container `{state.id}` is not running") from None
+        raise NotRunning(state.id) from None
     finally:
         os.close(pidfd)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
 import time
 
+from buildkit_py.core.data import replace
 from buildkit_py.core.errors import HostError
 from buildkit_py.runtime.kernel import processes
+from buildkit_py.runtime.kernel.syscalls import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,10 +26,21 @@ class HookFailed(HostError):
     code = "runtime/hook"
 
 
-def run_all(name: str, hooks: Sequence[Hook], state: bytes) -> None:
-    """Run the hooks of one kind in order. Raises HookFailed for the first that fails."""
+def run_all(
+    name: str,
+    hooks: Sequence[Hook],
+    state: bytes,
+    *,
+    folder: str = "",
+    env: Sequence[str] = (),
+) -> None:
+    """Run the hooks of one kind in order. Raises HookFailed for the first that fails.
+
+    folder: where they run, else where we are; env: of a hook that is given none
+    """
     for number, hook in enumerate(hooks):
-        _run(f"{name}[{number}]", hook, state)
+        chosen = hook if hook.env or not env else replace(hook, env=tuple(env))
+        _run(f"{name}[{number}]", chosen, state, folder)
 
 
 def run_each(name: str, hooks: Sequence[Hook], state: bytes) -> list[str]:
@@ -40,7 +54,7 @@ def run_each(name: str, hooks: Sequence[Hook], state: bytes) -> list[str]:
     return failures
 
 
-def _run(name: str, hook: Hook, state: bytes) -> None:
+def _run(name: str, hook: Hook, state: bytes, folder: str = "") -> None:
     what = f"hook {name} `{hook.path}`"
     stdin = os.memfd_create("state", os.MFD_CLOEXEC)  # no reader that is missing blocks us
     told, teller = os.pipe()
@@ -48,9 +62,9 @@ def _run(name: str, hook: Hook, state: bytes) -> None:
         os.write(stdin, state)
         os.lseek(stdin, 0, os.SEEK_SET)
         parent = os.getpid()
-        pid, pidfd = processes.clone3(0)
+        pid, pidfd = _fork()
         if pid == 0:
-            _become(hook, stdin, teller, parent)
+            _become(hook, stdin, teller, parent, folder)
         os.close(teller)
         teller = -1
         refusal = os.read(told, 8)  # to its end: closed by execve
@@ -82,7 +96,18 @@ def _run(name: str, hook: Hook, state: bytes) -> None:
         raise HookFailed(f"{what} {how}")
 
 
-def _become(hook: Hook, stdin: int, teller: int, parent: int) -> NoReturn:
+def _fork() -> tuple[int, int]:
+    try:
+        return processes.clone3(0)
+    except KernelError as error:
+        # A container's filter that cannot look into clone3 says that there is none.
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+    pid = os.fork()
+    return (pid, os.pidfd_open(pid)) if pid else (0, -1)
+
+
+def _become(hook: Hook, stdin: int, teller: int, parent: int, folder: str) -> NoReturn:
     """Be the hook, which must not outlive who waits for it; or tell why that cannot be."""
     try:
         processes.die_with_parent()
@@ -93,6 +118,8 @@ def _become(hook: Hook, stdin: int, teller: int, parent: int) -> NoReturn:
         # Ours is 0 or 077 while a container is made, and would be what their files get.
         os.umask(0o022)
         processes.reset_signals()
+        if folder:
+            os.chdir(folder)
         env = dict(entry.split("=", 1) for entry in hook.env)
         os.execve(hook.path, list(hook.args) or [hook.path], env)
     except OSError as error:

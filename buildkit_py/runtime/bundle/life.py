@@ -218,8 +218,8 @@ class _Maker:
                 namespaces=tuple(each for each in joins if each[1] not in ("pid", "user")),
                 mapped=bool(self.plan.flags & CLONE_NEWUSER),
                 joined_user="user" in by_kind,
-                create_hooks=self._inner_hooks("createContainer", inner),
-                start_hooks=self._inner_hooks("startContainer", inner),
+                create_hooks=lambda: self._inner_hooks("createContainer", inner, ()),
+                start_hooks=lambda env: self._inner_hooks("startContainer", inner, env),
                 preserve=self.wishes.preserve,
                 close=(self.lock_fd,),
             )
@@ -244,19 +244,16 @@ class _Maker:
         before, fds = idmap.prepare(self.plan.before, self.config, user_fd)
         return replace(self.plan, before=before), fds
 
-    def _inner_hooks(self, name: str, state: bytes) -> Callable[[], None]:
-        """Return what runs the container's own hooks, as its first process."""
+    def _inner_hooks(self, name: str, state: bytes, env: tuple[str, ...]) -> None:
+        """Run the container's own hooks, as its first process. env: of those given none"""
         ours = self.config.hooks
-        chosen = ours.create_container if name == "createContainer" else ours.start_container
         data = json.loads(state)
-        if name == "startContainer":
-            data["status"] = "created"
-
-        def run() -> None:
-            data["pid"] = os.getpid()
-            hooks.run_all(name, chosen, json.dumps(data).encode())
-
-        return run
+        data["pid"] = os.getpid()
+        if name == "createContainer":
+            hooks.run_all(name, ours.create_container, json.dumps(data).encode())
+            return
+        data["status"] = "created"
+        hooks.run_all(name, ours.start_container, json.dumps(data).encode(), env=env)
 
     def _accompany(self, pid: int, channel: socket.socket) -> None:
         """Do what the container needs of us while it is being made."""
@@ -278,8 +275,9 @@ class _Maker:
 
                         net_devices.move(pid, self.config.linux.net_devices)
                     state = for_others(self.place, self.state, status="creating")
-                    hooks.run_all("prestart", self.config.hooks.prestart, state)
-                    hooks.run_all("createRuntime", self.config.hooks.create_runtime, state)
+                    ours, folder = self.config.hooks, self.state.bundle
+                    hooks.run_all("prestart", ours.prestart, state, folder=folder)
+                    hooks.run_all("createRuntime", ours.create_runtime, state, folder=folder)
                     channel.send(b"go")
                 case init.READY:
                     if fds:

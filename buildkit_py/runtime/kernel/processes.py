@@ -6,6 +6,7 @@ Numbers: include/uapi/linux/{sched,prctl,keyctl}.h and include/uapi/asm-generic/
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -181,6 +182,22 @@ def close_on_exec_from(first: int) -> None:
                     fcntl.fcntl(int(name), fcntl.F_SETFD, fcntl.FD_CLOEXEC)
                 except OSError:  # the descriptor of the listing itself
                     continue
+
+
+def close_all_but(keep: set[int]) -> None:
+    """Close every descriptor but those."""
+    first = 0
+    for fd in sorted(keep):
+        if fd > first:
+            os.closerange(first, fd)
+        first = max(first, fd + 1)
+    try:
+        _close_range(first, 0xFFFFFFFF, 0)
+    except OSError:  # before Linux 5.9
+        for name in os.listdir("/proc/self/fd"):
+            if int(name) >= first:
+                with contextlib.suppress(OSError):  # the descriptor of the listing itself
+                    os.close(int(name))
 
 
 def join_new_session_keyring() -> None:

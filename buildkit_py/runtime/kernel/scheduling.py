@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import struct
 
 from buildkit_py.runtime.kernel.syscalls import Call, KernelError
@@ -27,6 +29,8 @@ MEMORY_FLAGS = {
 }  # fmt: skip
 PERSONALITIES = {"LINUX": 0, "LINUX32": 0x0008}
 
+_MOST_PROCESSORS = 8192
+"""NR_CPUS where it is highest; the kernel leaves out those that are not there."""
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_SHIFT = 1, 13
 _ulong = ctypes.c_ulong
 
@@ -61,6 +65,14 @@ def set_personality(value: int) -> None:
         _personality(value)
     except OSError as error:
         raise KernelError("personality", f"{value:#x}", error.errno or 0) from None
+
+
+def use_all_processors(pid: int = 0) -> None:
+    """Undo what the caller was confined to; the cgroup says where a container runs."""
+    if len(os.sched_getaffinity(pid)) < (os.cpu_count() or 1):
+        # Who may not, stays where its caller is.
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(pid, range(_MOST_PROCESSORS))
 
 
 def set_memory_policy(mode: int, nodes: frozenset[int]) -> None:
