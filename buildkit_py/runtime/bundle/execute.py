@@ -31,7 +31,7 @@ from buildkit_py.runtime.bundle.state import (
     status_of,
 )
 from buildkit_py.runtime.execute import JoinSession
-from buildkit_py.runtime.kernel import capabilities, processes
+from buildkit_py.runtime.kernel import capabilities, processes, scheduling
 from buildkit_py.runtime.kernel.syscalls import (
     CLONE_NEWPID,
     CLONE_NEWUSER,
@@ -119,7 +119,11 @@ def execute(root: str, id: str, wishes: ExecWishes) -> Created:
         )  # fmt: skip
         far.close()
         try:
+            _choose_processors(pid, program.affinity_initial)
             _enter_cgroups(state, pid, wishes.cgroups)
+            _choose_processors(pid, program.affinity_final)
+            if not program.affinity_initial and not program.affinity_final:
+                scheduling.use_all_processors(pid)
             told = for_others(place, state)
             terminal = _accompany(near, wishes, warnings, config=config, pid=pid, told=told)
             if wishes.pid_file:
@@ -186,7 +190,7 @@ def _program(config: Config, wishes: ExecWishes) -> Process:
         selinux_label=wishes.label or own.selinux_label,
         capabilities=replace(
             sets, bounding=sets.bounding | added, effective=sets.effective | added,
-            permitted=sets.permitted | added,
+            permitted=sets.permitted | added, ambient=sets.ambient | (added & sets.inheritable),
         ),
     )  # fmt: skip
     if not program.cwd.startswith("/"):
@@ -241,6 +245,8 @@ def _run(task: _Task, init_fd: int, channel: socket.socket) -> NoReturn:
         user = task.program.user
         for op in (FindProc(), JoinSession(task.program.terminal, user.uid)):
             operation = init.run_operation(op, work)
+        if work.terminal >= 0 and task.program.console_size != (0, 0):
+            processes.set_window_size(work.terminal, *task.program.console_size)
         env = with_home(task.program.env, user.uid, work.root)
         # Before the filter of system calls, which may allow nothing but execve.
         send(init.READY, work.terminal)
@@ -301,6 +307,18 @@ def _enter_cgroups(state: State, pid: int, wanted: tuple[str, ...]) -> None:
         for fd in (unified, *join):
             if fd >= 0:
                 os.close(fd)
+
+
+def _choose_processors(pid: int, numbers: tuple[int, ...]) -> None:
+    """`execCPUAffinity`: without numbers nothing is changed."""
+    if not numbers:
+        return
+    try:
+        os.sched_setaffinity(pid, numbers)
+    except OSError as error:
+        raise HostError(
+            f"execCPUAffinity {','.join(map(str, numbers))}: {error.strerror}", code="host/affinity"
+        ) from None
 
 
 def _accompany(

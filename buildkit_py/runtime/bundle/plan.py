@@ -61,7 +61,7 @@ class BundlePlan:
     """What the container's first process does.
 
     flags: namespaces to be made; joins: (type, path) of those to be joined, `pid` by its parent
-    before: up to `pivot_root`; the hooks of the runtime come in between
+    before: up to `pivot_root`, EnterTime first; the hooks of the runtime come in between
     pivot: with what comes after it until the container is created; after: once it is started
     args: () where there is nothing to start
     """
@@ -117,13 +117,13 @@ def plan(
     flags = sum(FLAGS[kind] for kind in new) & ~CLONE_NEWTIME
     userns = linux.namespace("user") is not None
     before: list[SetupOp] = []
-    if program is not None and program.oom_score_adj is not None:
-        before.append(process.SetOom(program.oom_score_adj))
     if "time" in new:
         offsets = tuple(
             (name, each.seconds, each.nanoseconds) for name, each in linux.time_offsets.items()
         )
         before.append(process.EnterTime(offsets))
+    if program is not None and program.oom_score_adj is not None:
+        before.append(process.SetOom(program.oom_score_adj))
     spread = linux.rootfs_propagation
     shared = {"shared": MS_SHARED, "rshared": MS_SHARED | MS_REC}.get(spread, 0)
     if is_own:
@@ -131,7 +131,8 @@ def plan(
             from buildkit_py.runtime.bundle.shared_root import ShareMounts
 
             before.append(ShareMounts(rootfs, shared))
-        before.append(bundle_setup.BindRoot(rootfs, hidden=not shared))
+        slave = spread in ("slave", "rslave")
+        before.append(bundle_setup.BindRoot(rootfs, hidden=not shared, slave=slave))
     else:
         from buildkit_py.runtime.bundle import chroot
 
@@ -156,7 +157,7 @@ def plan(
     if linux.readonly_paths:
         before.append(bundle_setup.LockPaths(linux.readonly_paths))
     if linux.masked_paths:
-        before.append(bundle_setup.HidePaths(linux.masked_paths))
+        before.append(bundle_setup.HidePaths(tuple(dict.fromkeys(linux.masked_paths))))
     if config.hostname:
         before.append(setup_names.SetHostname(config.hostname))
     if config.domainname:

@@ -276,13 +276,16 @@ class OpenSession:
 
 
 def with_home(env: tuple[str, ...], uid: int, root_fd: int) -> tuple[str, ...]:
-    """Add HOME from the container's own table where nobody said it, as runc and crun do."""
-    if any(entry.startswith("HOME=") for entry in env):
-        return env
-    home = "/"
-    with contextlib.suppress(UnknownAccount, OSError):
-        home = resolve_account(root_fd, str(uid)).home
-    return (*env, f"HOME={home}")
+    """Add HOME from the container's own table where nobody said it, as runc and crun do.
+
+    What is said twice is as it was said last: programs disagree about which they take.
+    """
+    values = dict(entry.split("=", 1) for entry in env)
+    if not values.get("HOME"):
+        values["HOME"] = "/"
+        with contextlib.suppress(UnknownAccount, OSError):
+            values["HOME"] = resolve_account(root_fd, str(uid)).home
+    return tuple(f"{name}={value}" for name, value in values.items())
 
 
 @dataclass(frozen=True, slots=True)

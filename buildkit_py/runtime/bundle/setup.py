@@ -30,10 +30,12 @@ class BindRoot:
     """Make a directory the root, with the mounts beneath it.
 
     hidden: the host's mounts see nothing of ours, as they are made its slaves here
+    slave: what the host mounts there later is seen
     """
 
     path: str
     hidden: bool = True
+    slave: bool = False
 
     def describe(self) -> str:
         return f"bind `{self.path}` as root"
@@ -42,7 +44,8 @@ class BindRoot:
         if self.hidden:
             mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_SLAVE)
         work.root = mounts.open_tree(self.path, recursive=True)
-        mounts.mount_setattr("", at=work.root, propagation=mounts.MS_PRIVATE, recursive=True)
+        kind = mounts.MS_SLAVE if self.slave else mounts.MS_PRIVATE
+        mounts.mount_setattr("", at=work.root, propagation=kind, recursive=True)
         mounts.move_mount(work.root, self.path)
 
 
@@ -71,9 +74,29 @@ class MountEntry:
         fd = self.new(work) if self.options.bind is None else self.open_bind()
         self.attach(work, fd)
 
+    def _check_place(self, work: Workspace) -> None:
+        """Refuse an image whose /proc or /sys is a link: what guards them would be elsewhere."""
+        above, _, name = self.destination.rstrip("/").rpartition("/")
+        try:
+            folder = open_beneath(work.root, above or "/", _HERE)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if not stat.S_ISDIR(os.lstat(name, dir_fd=folder).st_mode):
+                    raise InputError(
+                        f"`{self.destination}` of the container is a link or a file: {self.kind} "
+                        "must be mounted on ordinary directory",
+                        code="runtime/not-a-directory",
+                    )
+        finally:
+            os.close(folder)
+
     def attach(self, work: Workspace, fd: int) -> None:
         """Put what was made in its place, and close it."""
         try:
+            if self.kind in ("proc", "sysfs") and self.destination != "/":
+                self._check_place(work)
             is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
             place = work.place(self.destination, directory=is_directory)
             try:

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 _DEFAULT_CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 
 
-def template(*, rootless: bool, uid: int, gid: int) -> dict[str, Any]:
+def template(*, rootless: bool, uid: int, gid: int, unified: bool) -> dict[str, Any]:
     """Return a config.json for a shell in `rootfs`.
 
     rootless: for a user without root: a user namespace with one id, no limits
+    unified: there is cgroup2 alone; with v1 runc and crun write no cgroup namespace either
     """
     plain = ["nosuid", "noexec", "nodev"]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     sysfs = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*plain, "ro"]}
-    namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"]
+    namespaces = ["pid", "network", "ipc", "uts", "mount", *["cgroup"] * unified]
     linux: dict[str, Any] = {
         "resources": {"devices": [{"allow": False, "access": "rwm"}]},
         "namespaces": [{"type": name} for name in namespaces],

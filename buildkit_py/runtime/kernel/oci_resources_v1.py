@@ -6,7 +6,7 @@ Kernel memory is a no-op: no kernel since 5.16 counts it apart.
 
 from __future__ import annotations
 
-from buildkit_py.runtime.kernel.oci_resources import Row
+from buildkit_py.runtime.kernel.oci_resources import Row, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def rows(resources: Resources, has: Has, *, memsw: int | None = None) -> Iterato
     yield from _memory(resources.memory, memsw)
     yield from _cpu(resources.cpu)
     if resources.pids is not None:
-        yield Row("pids.max", "max" if resources.pids < 0 else str(resources.pids), "pids.limit")
+        yield Row("pids.max", number(resources.pids or 1), "pids.limit")
     yield from _block_io(resources.block_io, has)
     for size, limit in resources.huge_pages:
         yield Row(f"hugetlb.{size}.limit_in_bytes", str(limit), "hugepageLimits")

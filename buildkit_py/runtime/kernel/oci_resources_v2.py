@@ -22,7 +22,7 @@ def rows(resources: Resources, has: Has) -> Iterator[Row]:
     yield from _memory(resources.memory)
     yield from _cpu(resources.cpu)
     if resources.pids is not None:
-        yield Row("pids.max", number(resources.pids), "pids.limit")
+        yield Row("pids.max", number(resources.pids or 1), "pids.limit")
     yield from _block_io(resources.block_io, has)
     for size, limit in resources.huge_pages:
         yield Row(f"hugetlb.{size}.max", number(limit), "hugepageLimits")
