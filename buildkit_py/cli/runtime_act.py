@@ -34,7 +34,7 @@ _NUMBERS = {
     "cpu-rt-period": ("cpu", "realtimePeriod", "Period for real-time programs"),
     "cpu-rt-runtime": ("cpu", "realtimeRuntime", "Their time in each period"),
     "cpu-idle": ("cpu", "idle", "1: only when nobody else wants the processor"),
-    "memory": ("memory", "limit", "Bytes, -1 without end"),
+    "memory": ("memory", "limit", "Bytes or a size such as `512M`, -1 without end"),
     "memory-reservation": ("memory", "reservation", "Bytes that are kept when memory is short"),
     "memory-swap": ("memory", "swap", "Bytes of memory and swap together"),
     "pids-limit": ("pids", "limit", "Processes, -1 without end"),
@@ -153,10 +153,19 @@ def _resources(values: dict[str, Value]) -> bytes:
             data.setdefault(part, {})[key] = str(value)
             continue
         try:
-            data.setdefault(part, {})[key] = int(str(value))
+            data.setdefault(part, {})[key] = _number(str(value), part)
         except ValueError:
             raise BadOption(f"`--{name}` takes a number, not `{value}`") from None
     return json.dumps(data).encode()
+
+
+def _number(text: str, part: str) -> int:
+    """Read a number; of memory a size, too, such as `512M`. Raises ValueError."""
+    if part != "memory":
+        return int(text)
+    from buildkit_py.compose.units import size_bytes
+
+    return size_bytes(text)
 
 
 COMMANDS = {

@@ -170,6 +170,16 @@ def test_no_processes_but_the_first(bundle: Bundle) -> None:
     assert "fork" in done.stderr
 
 
+def test_memory_is_updated_by_a_size(bundle: Bundle) -> None:
+    started(bundle)
+
+    bundle.ok("update", "--memory", "50M", "--memory-reservation", "1.5m", bundle.id)
+
+    stats = json.loads(bundle.ok("events", "--stats", bundle.id))["data"]["memory"]
+    assert stats["usage"]["limit"] == 50 << 20
+    assert "takes a number, not `50X`" in bundle.fails("update", "--memory", "50X", bundle.id)
+
+
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
 def test_processors_are_the_cgroups_not_the_callers(bundle: Bundle) -> None:
     one, *_, last = sorted(os.sched_getaffinity(0))
