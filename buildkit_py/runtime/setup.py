@@ -52,10 +52,12 @@ class Workspace:
     note: called with a warning for people
     channel: socket to who watches over the start of the program
     stubs: mount points that had to be made in the container's tree
+    ask: for the tree of mounts at a path, with those beneath it or without, of who may reach it
     """
 
     note: Callable[[str], None]
     channel: int = -1
+    ask: Callable[[str, bool], int] | None = None
     root: int = -1
     proc: int = -1
     sys: int = -1

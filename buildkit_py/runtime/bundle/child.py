@@ -19,6 +19,7 @@ from buildkit_py.runtime.bundle.process import EnterTime, with_home
 from buildkit_py.runtime.kernel import processes, scheduling
 from buildkit_py.runtime.kernel.syscalls import CLONE_NEWCGROUP, CLONE_NEWNET
 from buildkit_py.runtime.network.interface import configure_loopback
+from buildkit_py.runtime.process import receive
 from buildkit_py.runtime.setup import SetupOp, Workspace
 
 TYPE_CHECKING = False
@@ -31,6 +32,9 @@ _ENDING = (
 
 SET_UP = b"H"
 """All is mounted: the hooks of the runtime are due."""
+
+SOURCE = b"B"
+"""We may not reach what is to be bound: who creates us may."""
 
 
 def run(
@@ -71,6 +75,7 @@ def run(
         if mapped and channel.recv(16) != b"mapped":
             os._exit(0)
         work = Workspace(note=lambda text: send(init.NOTE + text.encode(), -1))
+        work.ask = lambda path, recursive: _ask(channel, path, recursive=recursive)
         clocks = tuple(op for op in plan.before if isinstance(op, EnterTime))
         # With other ids we could not write to our own files of /proc any more.
         operation = _all(clocks, work)
@@ -130,6 +135,15 @@ def _wait(listener: socket.socket, work: Workspace, preserve: int) -> socket.soc
     starter, _ = listener.accept()
     listener.close()
     return starter
+
+
+def _ask(channel: socket.socket, path: str, *, recursive: bool) -> int:
+    """Return the tree of mounts at a path that we may not reach. Raises OSError."""
+    init.sender(channel)(SOURCE + (b"r" if recursive else b"-") + os.fsencode(path), -1)
+    data, fds = receive(channel, 1)
+    if fds:
+        return fds[0]
+    raise OSError(int(data), os.strerror(int(data)))
 
 
 def _end(number: int, frame: object) -> None:

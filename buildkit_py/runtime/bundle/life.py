@@ -269,6 +269,12 @@ class _Maker:
                     raise error_of(data[1:])
                 case init.EXEC:
                     raise CannotRun(data[1:])
+                case child.SOURCE:
+                    from buildkit_py.runtime.bundle import sources
+
+                    bundle = self.state.bundle
+                    known = {os.path.join(bundle, each.source) for each in self.config.mounts}
+                    sources.hand_over(channel, data[1:], pid, known)
                 case child.SET_UP:
                     if self.config.linux.net_devices:
                         from buildkit_py.runtime.bundle import net_devices

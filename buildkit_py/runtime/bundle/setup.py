@@ -71,7 +71,7 @@ class MountEntry:
         if self.options.remount:
             self._remount(work)
             return
-        fd = self.new(work) if self.options.bind is None else self.open_bind()
+        fd = self.new(work) if self.options.bind is None else self.open_bind(work)
         self.attach(work, fd)
 
     def _check_place(self, work: Workspace) -> None:
@@ -111,19 +111,28 @@ class MountEntry:
         finally:
             os.close(fd)
 
-    def open_bind(self) -> int:
+    def open_bind(self, work: Workspace | None = None) -> int:
         try:
-            source = os.open(self.source, _PLACE)
+            fd = self._open_source(work)
         except OSError as error:
             raise InputError(
                 f"`{self.source}` cannot be bound: {error.strerror}", code="runtime/bind-source"
             ) from None
-        try:
-            fd = mounts.open_tree("", at=source, recursive=bool(self.options.bind))
-        finally:
-            os.close(source)
         mounts.mount_setattr("", at=fd, set_=self.options.set_, clear=self.options.clear)
         return fd
+
+    def _open_source(self, work: Workspace | None) -> int:
+        recursive = bool(self.options.bind)
+        try:
+            source = os.open(self.source, _PLACE)
+        except PermissionError:  # as root of a user namespace
+            if work is None or work.ask is None:
+                raise
+            return work.ask(self.source, recursive)
+        try:
+            return mounts.open_tree("", at=source, recursive=recursive)
+        finally:
+            os.close(source)
 
     def _mode(self, work: Workspace) -> tuple[tuple[str, str], ...]:
         """Return the mode of a tmpfs that says none: the directory's on which it comes to lie.

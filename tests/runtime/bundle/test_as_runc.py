@@ -241,6 +241,33 @@ def test_the_terminal_of_a_further_program_has_the_size_that_was_asked_for(bundl
     assert shown.split() == ["10", "110"]
 
 
+def test_the_source_of_a_bind_may_be_out_of_reach_of_mapped_ids(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    bundle.linux["namespaces"].append({"type": "user"})
+    for name in ("uidMappings", "gidMappings"):
+        bundle.linux[name] = [{"containerID": 0, "hostID": 100_000, "size": 1000}]
+    hidden = tmp_path / "hidden"
+    (hidden / "data").mkdir(parents=True)
+    (hidden / "data" / "file").write_text("seen\n")
+    (hidden / "data").chmod(0o755)
+    hidden.chmod(0o700)
+    (bundle.rootfs / "data").mkdir()
+    for name in ("file", "none"):
+        (bundle.rootfs / name).touch()
+    bundle.mount("/data", "bind", str(hidden / "data"), "rbind", "ro")
+    bundle.mount("/file", "bind", str(hidden / "data" / "file"), "bind")
+
+    script = "cat /data/file /file; : > /data/new"
+    bundle.script(f"({script}) 2>&1; exit 0")
+    out = bundle.run()
+
+    assert out.splitlines()[:2] == ["seen", "seen"]
+    assert "Read-only" in out
+    bundle.mount("/none", "bind", str(hidden / "none"), "bind")
+    assert "No such file" in bundle.run_fails()
+
+
 def test_time_of_a_container_with_mapped_ids(bundle: Bundle) -> None:
     bundle.linux["namespaces"] += [{"type": "user"}, {"type": "time"}]
     for name in ("uidMappings", "gidMappings"):
