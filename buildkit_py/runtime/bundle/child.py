@@ -47,7 +47,7 @@ def run(
     mapped: bool,
     joined_user: bool,
     create_hooks: Callable[[], None],
-    start_hooks: Callable[[tuple[str, ...]], None],
+    start_hooks: Callable[[tuple[str, ...]], None] | None,
     preserve: int,
     close: tuple[int, ...] = (),
 ) -> NoReturn:
@@ -114,7 +114,8 @@ def run(
         processes.reset_signals()
         operation = _all(plan.after, work)
         # Programs of the image: they may do what the container may, and no more.
-        start_hooks(env)
+        if start_hooks is not None:
+            start_hooks(env)
         operation = "execve"
         code = init.execute(plan.args, env, send)
     except BaseException as error:

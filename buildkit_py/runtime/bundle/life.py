@@ -208,6 +208,9 @@ class _Maker:
         by_kind = {kind: fd for fd, kind in joins}
         made, opened = self._opened(by_kind.get("user", -1))
 
+        def start_hooks(env: tuple[str, ...]) -> None:
+            self._inner_hooks("startContainer", inner, env)
+
         def run() -> NoReturn:
             near.close()
             child.run(
@@ -219,7 +222,7 @@ class _Maker:
                 mapped=bool(self.plan.flags & CLONE_NEWUSER),
                 joined_user="user" in by_kind,
                 create_hooks=lambda: self._inner_hooks("createContainer", inner, ()),
-                start_hooks=lambda env: self._inner_hooks("startContainer", inner, env),
+                start_hooks=start_hooks if self.config.hooks.start_container else None,
                 preserve=self.wishes.preserve,
                 close=(self.lock_fd,),
             )

@@ -123,6 +123,7 @@ def test_the_config_is_the_one_of_the_creation(bundle: Bundle) -> None:
 
 
 def test_listing(bundle: Bundle) -> None:
+    bundle.states.mkdir()
     assert bundle.ok("list", "--quiet") == ""
     assert json.loads(bundle.ok("list", "--format", "json")) == []
     bundle.create(FOREVER)
