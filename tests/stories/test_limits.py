@@ -98,7 +98,7 @@ def test_cgroups_of_a_killed_supervisor_go_with_the_next_command(anyone: Person)
 def test_a_build_step_sees_its_own_limit(anyone: Person) -> None:
     context = anyone.folder / "context"
     context.mkdir()
-    text = "FROM busybox\nRUN cat /sys/fs/cgroup/pids.max /proc/self/cgroup\n"
+    text = "FROM busybox\nRUN cat /proc/self/cgroup; cat /sys/fs/cgroup/pids.max || true\n"
     (context / "Dockerfile").write_text(text)
     for each in (context, context / "Dockerfile"):
         each.chmod(0o755)
