@@ -314,9 +314,7 @@ class Cgroup:
         for _, fd in self._open():
             names += os.listdir(fd)
         v1 = frozenset(name for place in self.places for name in place.controllers)
-        data = oci_cgroup_stats.stats(self._read, v1, names)
-        data["memory"]["oom_kill"] = oci_cgroup_stats.oom_kills(self._read, is_v1="memory" in v1)
-        return data
+        return oci_cgroup_stats.stats(self._read, v1, names)
 
     def out_of_memory(self) -> bool:
         """Tell whether the kernel killed something in here for want of memory."""
