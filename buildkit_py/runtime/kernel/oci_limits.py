@@ -135,7 +135,13 @@ class _Opened:
 
     def _rows(self, resources: Resources, memsw: int | None) -> list[Row]:
         """Choose for each controller the table of the world it is in."""
-        two = list(oci_resources_v2.rows(resources, self._has_unified))
+        # v1 knows by itself what stands there: memory and swap need not be said together.
+        of_two = (
+            replace(resources, memory=type(resources.memory)())
+            if "memory" in self.v1
+            else resources
+        )
+        two = list(oci_resources_v2.rows(of_two, self._has_unified))
         if not self._has_v1():
             return two
         moved = {_RENAMED.get(name, name) for name in self.available}

@@ -179,6 +179,8 @@ def test_memory_is_updated_by_a_size(bundle: Bundle) -> None:
 
     stats = json.loads(bundle.ok("events", "--stats", bundle.id))["data"]["memory"]
     assert stats["usage"]["limit"] == 50 << 20
+    if Path("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists():
+        bundle.ok("update", "--memory-swap", "60M", bundle.id)
     assert "takes a number, not `50X`" in bundle.fails("update", "--memory", "50X", bundle.id)
 
 

@@ -678,7 +678,6 @@ def test_numbers_and_the_death_for_want_of_memory_are_seen_on_v1(box: Box) -> No
 
     data = box.cgroup.stats()
     assert box.cgroup.out_of_memory()
-    assert data["memory"]["oom_kill"] == 1
     assert data["memory"]["usage"]["limit"] == 16 * mega
     assert data["cpu"]["usage"]["total"] > 0
     assert data["pids"]["limit"] == 50
