@@ -117,7 +117,7 @@ class Attached:
 
     def _take(self, event: dict[str, str]) -> None:
         kind, id = event.get("event"), event.get("id", "")
-        if kind not in ("start", "die"):
+        if kind not in ("start", "die", "stop"):
             return
         try:
             known = self.engine.find(id)
@@ -134,6 +134,10 @@ class Attached:
         if kind == "start":
             self._join(known)
             self.changed()
+        elif kind == "stop":
+            # Its end was told, unless it was waiting to be started again.
+            if id in self.alive:
+                self._ended(known, known.state.exit_code)
         elif event.get("restarting") == "yes":
             self.listener.ended(known, int(event["exit_code"]), restarts=True)
         else:

@@ -273,3 +273,22 @@ def test_logs_are_followed_into_containers_that_start_later(anyone: Person) -> N
 
         rest, _ = logs.communicate(timeout=60)
         assert (rest, logs.returncode) == (b"", 0)
+
+
+@pytest.mark.parametrize("words", [("down",), ("rm", "-sf"), ("stop",), ("kill",)], ids=" ".join)
+def test_who_waits_to_be_restarted_may_be_taken_away(
+    anyone: Person, words: tuple[str, ...]
+) -> None:
+    text = "services: {a: {image: busybox, command: 'false', restart: always}}\n"
+    with project(anyone, text) as app:
+        up = app.start("up")
+        assert up.stdout is not None
+        while b"(restarting)" not in up.stdout.readline():
+            pass
+        # Each wait is twice as long as the one before: this one is met in the middle of it.
+        assert eventually(lambda: app.inspect("a-1")["RestartCount"] >= 3)
+
+        app(*words)
+
+        up.communicate(timeout=60)
+        assert up.returncode == 0
