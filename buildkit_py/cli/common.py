@@ -87,8 +87,12 @@ def report_refused(error: BuildkitError) -> int:
 def report_bug(error: Exception) -> int:
     """Write the traceback to a file, say where it is, and return 70.
 
-    What this machine refused, a full disk for one, is told as that.
+    What this machine refused, a full disk for one, is told as that. So is Ctrl-C where Python makes
+    another error of it: before 3.12 while a class is being made.
     """
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        print("\ninterrupted", file=sys.stderr)
+        return 130
     import errno
 
     from buildkit_py.core.system import of_system

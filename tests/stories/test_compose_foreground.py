@@ -230,6 +230,7 @@ def test_a_terminal_gets_a_table(anyone: Person) -> None:
     with project(
         anyone, lasting("services: {a: {image: busybox, command: [sh, -c, STAYS]}}\n")
     ) as app:
+        app.environment = {"CI": "", "TERM": "xterm"}
         for words, last in ((("up", "-d"), "Started"), (("down",), "Removed")):
             near, far = pty.openpty()
             process = app.start(*words, stdout=subprocess.DEVNULL, stderr=far)

@@ -164,7 +164,7 @@ def test_a_subnet_that_cannot_be_is_shown_where_it_stands(person: Person) -> Non
     with project(person, text) as app:
         said = app("up", "-d", code=2).error
 
-    assert "invalid subnet 10.9.0.1/24: 10.9.0.1/24 has host bits set" in said
+    assert "`10.9.0.1/24` has bits behind its prefix" in said
     assert "compose.yaml:5:" in said
 
 
