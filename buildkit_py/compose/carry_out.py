@@ -6,10 +6,10 @@ import os
 import threading
 from contextlib import ExitStack, contextmanager, suppress
 
+from buildkit_py.compose.changes import subnet_of
 from buildkit_py.compose.grants import digest
 from buildkit_py.compose.observe import containers_of, supervisor_of
 from buildkit_py.compose.plan import Action, Plan, container_name
-from buildkit_py.compose.plan_up import subnet_of
 from buildkit_py.compose.request import LABEL, labels_of, request_of
 from buildkit_py.compose.waiting import ServiceFailed, is_readable, wait_for_service
 from buildkit_py.core.data import dataclass, field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.compose import plan
+from buildkit_py.compose.changes import own_labels
 from buildkit_py.compose.grants import FILES_LABEL
 from buildkit_py.compose.request import LABEL, image_of
 
@@ -99,9 +100,10 @@ def _need(text: str) -> plan.Need:
 def _seen_network(record: NetworkRecord) -> plan.Network:
     return plan.Network(
         record.name, record.owner, record.internal, record.subnet, record.gateway,
-        record.labels.get(f"{LABEL}project", ""),
+        record.labels.get(f"{LABEL}project", ""), own_labels(record.labels),
     )  # fmt: skip
 
 
 def _seen_volume(volume: Volume) -> plan.Volume:
-    return plan.Volume(volume.name, volume.labels.get(f"{LABEL}project", ""))
+    project = volume.labels.get(f"{LABEL}project", "")
+    return plan.Volume(volume.name, project, own_labels(volume.labels))

@@ -68,7 +68,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A network that there is. owner: the group whose supervisor has it; project: from its label"""
+    """A network that there is. owner: the group whose supervisor has it; project: from its label
+
+    labels: without those of docker compose, as are a volume's
+    """
 
     name: str
     owner: str
@@ -76,6 +79,7 @@ class Network:
     subnet: str = ""
     gateway: str = ""
     project: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def is_of(self, project: str) -> bool:
         """Say whether it is a project's own."""
@@ -88,6 +92,7 @@ class Volume:
 
     name: str
     project: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ stopped and removed, and the new one renamed and started.
 
 from __future__ import annotations
 
+from buildkit_py.compose.changes import of_network, of_volume
 from buildkit_py.compose.plan import (
     COMPLETED,
     HEALTHY,
@@ -190,7 +191,7 @@ class _Up:
                     at=at,
                     hint="give the network another name with `name:`, or make it `external: true`",
                 )  # fmt: skip
-            changes = _changes(network, found)
+            changes = of_network(network, found)
             if found.owner != self.supervisor:
                 changes.append("owner")
             if not changes:
@@ -228,6 +229,12 @@ class _Up:
                 self.warnings.append(
                     f"the volume `{volume.name}` was made {made}, and is used as it is:"
                     " `external: true` says that it is meant"
+                )
+            elif differs := of_volume(volume, found):
+                self.warnings.append(
+                    f"the volume `{volume.name}` is used as it is, though the files differ from it:"
+                    f" {differs}; `down -v` or `pyengine volume rm {volume.name}` lets it be made"
+                    " anew, without what it holds"
                 )
 
     def _service(self, service: model.Service) -> None:
@@ -449,17 +456,3 @@ def supervisor_of(project: model.Project, observed: Observed) -> str:
             )  # fmt: skip
         owners.setdefault(owner, network.name)
     return next(iter(owners), project.name)
-
-
-def subnet_of(network: model.Network) -> tuple[str, str]:
-    """Return the subnet and the gateway that a network asks for, "" where it does not care."""
-    for each in network.subnets:
-        return str(each.get("subnet") or ""), str(each.get("gateway") or "")
-    return "", ""
-
-
-def _changes(network: model.Network, found: object) -> list[str]:
-    """Return the keys in which a network that there is differs from what is wanted."""
-    subnet, gateway = subnet_of(network)
-    wanted = {"internal": network.internal, "subnet": subnet, "gateway": gateway}
-    return [key for key, value in wanted.items() if getattr(found, key) != value]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildkit_py.compose import model, plan
+from buildkit_py.compose.changes import own_labels
 from buildkit_py.compose.plan import CannotPlan, Container, Need, Network, Observed, Plan, Volume
 from buildkit_py.compose.plan_up import Wanted, for_run, up
 from buildkit_py.compose.request import image_of
@@ -309,6 +310,46 @@ def test_a_network_that_changed_is_made_anew_with_all_in_it() -> None:
     assert {"create id-a-1_app-a-1", "remove app-a-1"} == set(found.of("rename")[0].after)
     assert order.index("create-network app_n") < order.index("create id-a-1_app-a-1")
     assert reasons(found)["remove-network app_n"] == "its `internal` changed"
+
+
+LABELLED = project(
+    "services: {a: {image: b, networks: [n], volumes: ['v:/v']}}\n"
+    "networks: {n: {labels: {tier: front}}}\nvolumes: {v: {labels: {kind: cache, new: y}}}\n"
+)
+
+
+def test_a_network_whose_labels_changed_is_made_anew() -> None:
+    inside = container("a", networks=("app_n",))
+    volumes = (Volume("app_v", "app", {"kind": "cache", "new": "y"}),)
+    same = Network("app_n", "app", labels={"tier": "front"})
+    assert planned(LABELLED, there(inside, networks=(same,), volumes=volumes)) == Plan("app")
+
+    other = replace(same, labels={"tier": "back"})
+    found = planned(LABELLED, there(inside, networks=(other,), volumes=volumes))
+
+    assert reasons(found)["remove-network app_n"] == "its `labels` changed"
+
+
+def test_a_volume_whose_labels_changed_is_used_as_it_is_and_told() -> None:
+    network = Network("app_n", "app", labels={"tier": "front"})
+    volume = Volume("app_v", "app", {"kind": "data", "old": "x"})
+
+    inside = container("a", networks=("app_n",))
+    found = planned(LABELLED, there(inside, networks=(network,), volumes=(volume,)))
+
+    assert found.actions == ()
+    assert found.warnings == (
+        "the volume `app_v` is used as it is, though the files differ from it:"
+        " its label `kind` is `data`, not `cache`, its label `new` is missing,"
+        " it has the label `old`;"
+        " `down -v` or `pyengine volume rm app_v` lets it be made anew, without what it holds",
+    )
+
+
+def test_labels_of_docker_compose_are_no_change() -> None:
+    labels = {"com.docker.compose.project": "app", "com.docker.compose.version": "9", "a": "b"}
+
+    assert own_labels(labels) == {"a": "b"}
 
 
 def test_an_orphan_in_a_network_that_changed_is_not_thrown_away() -> None:
