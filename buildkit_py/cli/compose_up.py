@@ -335,7 +335,12 @@ def _wanted(made: Prepared, values: dict[str, Value], names: Sequence[str]) -> W
 
 
 def _check_up(values: dict[str, Value]) -> None:
-    """Raise BadOption for options that exclude each other, as docker compose does."""
+    """Raise BadOption for what cannot be, and for options that exclude each other.
+
+    Those of docker compose. Seconds are looked at before anything begins that they bound.
+    """
+    seconds_of(values["timeout"])
+    seconds_of(values["wait_timeout"], "--wait-timeout")
     aborts = [
         name
         for name in ("abort_on_container_exit", "abort_on_container_failure", "exit_code_from")

@@ -198,3 +198,14 @@ def test_config_imports_nothing_heavy(folder: Path) -> None:
     )
 
     assert done.stdout == "0\n", done.stderr
+
+
+@pytest.mark.parametrize("option", ["--timeout", "--wait-timeout"])
+@pytest.mark.parametrize("seconds", ["x", "-3"])
+def test_wrong_seconds_are_refused_before_files_are_read(
+    tmp_path: Path, option: str, seconds: str
+) -> None:
+    done = run(tmp_path, "up", "--wait", option, seconds)
+
+    assert done.code == 2
+    assert f"`{option}` takes a whole number of seconds, not `{seconds}`" in done.err
