@@ -362,6 +362,8 @@ def _check_up(values: dict[str, Value]) -> None:
 
 
 def _scale(project: model.Project, given: Value) -> dict[str, int]:
+    from buildkit_py.compose.values import MOST_CONTAINERS
+
     found = {}
     for text in given if isinstance(given, list) else ():
         name, _, number = text.partition("=")
@@ -369,6 +371,10 @@ def _scale(project: model.Project, given: Value) -> dict[str, int]:
             raise BadOption(f"`--scale {text}` is not SERVICE=NUMBER")
         if name not in project.services:
             raise BadOption(f"`--scale {text}`: there is no service `{name}`")
+        # Python itself refuses to read thousands of digits.
+        if len(number.lstrip("0")) > len(str(MOST_CONTAINERS)) or int(number) > MOST_CONTAINERS:
+            most = f"a service has {MOST_CONTAINERS} containers at the most"
+            raise BadOption(f"`--scale {text}`: {most}")
         found[name] = int(number)
     return found
 

@@ -27,6 +27,8 @@ _AMOUNTS_OR_NONE = ("memswap_limit", "pids_limit")
 """Where -1 is no limit."""
 _RESTARTS = "`no`, `always`, `unless-stopped`, `on-failure`, `on-failure:3`"
 _LEAST_NS = 1_000_000
+MOST_CONTAINERS = 10_000
+"""Of one service. A plan has an action for each, and no machine here runs more."""
 
 
 class _Service:
@@ -74,6 +76,7 @@ def check(project: Project) -> list[InputError]:
         _process(each, service)
         _addresses(each, service)
         _amounts(each, service)
+        _counts(each, service)
         _ulimits(each, service)
         _mounts(each, service)
         _times(each, service)
@@ -203,6 +206,12 @@ def _amounts(each: _Service, service: Data) -> None:
             each.wrong(f"`{_shown(value)}` is no amount: it must be 0 or more{none}", *path)
     if is_bounded and len(each.errors) == count:
         _memory(each, service, resources)
+
+
+def _counts(each: _Service, service: Data) -> None:
+    for part, path in ((service, ("scale",)), (service.get("deploy"), ("deploy", "replicas"))):
+        if ((part or {}).get(path[-1]) or 0) > MOST_CONTAINERS:
+            each.wrong(f"a service has {MOST_CONTAINERS} containers at the most", *path)
 
 
 def _shown(value: object) -> str:

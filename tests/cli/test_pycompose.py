@@ -209,3 +209,11 @@ def test_wrong_seconds_are_refused_before_files_are_read(
 
     assert done.code == 2
     assert f"`{option}` takes a whole number of seconds, not `{seconds}`" in done.err
+
+
+@pytest.mark.parametrize("number", ["10001", "9" * 5000])
+def test_a_service_has_no_numbers_of_containers_without_bound(folder: Path, number: str) -> None:
+    done = run(folder, "plan", "--scale", f"db={number}", BUILDKIT_PY_ROOT=str(folder / "root"))
+
+    assert done.code == 2
+    assert "a service has 10000 containers at the most" in done.err

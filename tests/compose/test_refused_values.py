@@ -113,6 +113,12 @@ LIMIT = "a limit of memory is 6 MiB at the least"
             "`services.s.networks.o.ipv4_address`: the",
             "10.9.0.5",
         ),
+        (
+            "scale: 99999999999999999999",
+            "`services.s.scale`: a service has 10000 containers at",
+            "9" * 20,
+        ),
+        ("deploy: {replicas: 10001}", "`services.s.deploy.replicas`: a service has 10000", "10001"),
         ("restart: often", "`services.s.restart`: `often` is no restart policy", "often"),
         ("restart: on-failure:x", "`services.s.restart`: `on-failure:x` is no", "on-failure:x"),
         ("platform: a/b/c/d", "invalid platform `a/b/c/d`", "a/b/c/d"),
@@ -153,6 +159,7 @@ def test_an_address_pool_is_refused_at_its_text(pool: str, message: str, underli
     "yaml",
     [
         "ulimits: {nofile: -1, core: {soft: 1, hard: -1}, locks: 5}",
+        "scale: 10000",
         "cpus: 0.5\nmem_limit: 0\npids_limit: -1\nmemswap_limit: -1",
         "mem_limit: 6m\nmem_reservation: 6m\nmemswap_limit: 6m",
         "volumes: ['/a', './x:/b', {type: tmpfs, target: /c}]",
