@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 
 from buildkit_py.cli.reader import BadOption, Command, Option, read
@@ -13,7 +15,7 @@ from buildkit_py.compose.project import Project, checked, prune, resolve, select
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, BinaryIO
 
     from buildkit_py.cli.reader import Value
     from buildkit_py.compose.load import Tree
@@ -59,18 +61,40 @@ class Disk:
         # One byte more than a file may have, so that an endless one is refused.
         if path == "-":
             return sys.stdin.buffer.read(MOST_FILE_BYTES + 1)
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_opened_at_once) as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                return _of_pipe(file)
             return file.read(MOST_FILE_BYTES + 1)
 
     def kind(self, path: str) -> str:
         self._look(path)
-        if os.path.isdir(path):
-            return "folder"
-        return "file" if os.path.exists(path) else ""
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError):
+            return ""
+        return "folder" if stat.S_ISDIR(mode) else "pipe" if stat.S_ISFIFO(mode) else "file"
 
     def real(self, path: str) -> str:
         self._look(path)
         return os.path.realpath(path)
+
+
+def _opened_at_once(path: str, flags: int) -> int:
+    """Open a file; a named pipe that nobody writes to must not hold everything up."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _of_pipe(file: BinaryIO) -> bytes:
+    """Return what is written to a pipe, until its writers are done. Raises OSError for none."""
+    try:
+        first = os.read(file.fileno(), MOST_FILE_BYTES + 1)
+    except BlockingIOError:
+        first = b""
+    else:
+        if not first:
+            raise OSError(errno.EPIPE, "it is a pipe that nobody writes to")
+    os.set_blocking(file.fileno(), True)
+    return first + file.read(MOST_FILE_BYTES + 1 - len(first))
 
 
 def world(look: Callable[[str], None] = lambda path: None) -> World:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
             """Return a file's bytes; `-` is standard input. Raises OSError."""
 
         def kind(self, path: str) -> str:
-            """Return `file`, `folder`, or "" where there is nothing."""
+            """Return `file`, `folder`, `pipe` (a named one, too), or "" where there is nothing."""
 
         def real(self, path: str) -> str:
             """Return the path behind symbolic links."""
@@ -175,7 +175,7 @@ def _default_env_file(folder: str, world: World) -> list[str]:
         if disabled in _TRUE:
             return []
     path = join(folder, ".env")
-    return [path] if world.files.kind(path) == "file" else []
+    return [path] if world.files.kind(path) in ("file", "pipe") else []
 
 
 def _search(folder: str, world: World, warn: Callable[[str], None]) -> list[str]:
@@ -222,7 +222,7 @@ def env_files(
 
     for path in paths:
         kind = world.files.kind(path)
-        if kind != "file":
+        if kind not in ("file", "pipe"):
             what = "is a directory" if kind else "is not there"
             raise BadEnvFile(f"the environment file `{world.shown(path)}` {what}")
         parse(world.source(path), lookup, values, warn)

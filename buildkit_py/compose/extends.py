@@ -138,9 +138,10 @@ class _Extending:
 
     def _read(self, path: str, at: Node) -> tuple[Node, Resets]:
         loading = self.loading
-        if loading.world.files.kind(path) != "file":
+        if (kind := loading.world.files.kind(path)) != "file":
             shown = loading.world.shown(path)
-            raise BadExtends(f"there is no file `{shown}`", at=at.span, label="cannot be read")
+            message = f"`{shown}` is not a regular file" if kind else f"there is no file `{shown}`"
+            raise BadExtends(message, at=at.span, label="cannot be read")
         source = loading.world.source(path)
         errors: list[InputError] = []
         root = Node({}, source.span(0, 0))

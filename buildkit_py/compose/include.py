@@ -103,8 +103,10 @@ def _one(
     inner = {**variables, **environment}
     read_files = []
     for path in files:
-        if world.files.kind(path) != "file":
-            raise BadInclude(f"there is no file `{world.shown(path)}`", at=entry.span)
+        if (kind := world.files.kind(path)) != "file":
+            shown = world.shown(path)
+            message = f"`{shown}` is not a regular file" if kind else f"there is no file `{shown}`"
+            raise BadInclude(message, at=entry.span)
         source = world.source(path)
         read_files.append((path, source, read(source)))
     return model(
@@ -122,11 +124,16 @@ def _env_files(entry: Node, own: str, folder: str, loading: Loading) -> list[str
     if not given:
         default = join(own, ".env")
         return [default] if loading.world.files.kind(default) == "file" else []
-    return [
+    paths = [
         path if posixpath.isabs(path) else join(folder, path)
         for path in given
         if path != "/dev/null"
     ]
+    for path in paths:
+        if loading.world.files.kind(path) == "pipe":
+            message = f"`{loading.world.shown(path)}` is not a regular file"
+            raise BadInclude(message, at=entry.span)
+    return paths
 
 
 def relative(path: str, folder: str) -> str:

@@ -296,8 +296,9 @@ def _env_file(
             message = f"there is no environment file `{world.shown(path)}`"
             raise BadEnvFile(message, at=place, hint="`required: false` makes it optional")
         return
-    if world.files.kind(path) != "file":
-        raise BadEnvFile(f"`{world.shown(path)}` is a directory", at=place)
+    if (kind := world.files.kind(path)) != "file":
+        what = "is a directory" if kind == "folder" else "is not a regular file"
+        raise BadEnvFile(f"`{world.shown(path)}` {what}", at=place)
 
     def lookup(key: str) -> str | None:
         around = project.environment.get(key)
@@ -324,9 +325,13 @@ def _labels(
 
     labels: dict[str, str] = {}
     for at, path in enumerate(service.get("label_file", ())):
-        if world.files.kind(path) != "file":
+        if (kind := world.files.kind(path)) != "file":
             place = project.at("services", name, "label_file", str(at))
-            raise BadEnvFile(f"there is no label file `{world.shown(path)}`", at=place)
+            shown = world.shown(path)
+            what = (
+                f"`{shown}` is not a regular file" if kind else f"there is no label file `{shown}`"
+            )
+            raise BadEnvFile(what, at=place)
         found: dict[str, str] = {}
         parse(world.source(path), labels.get, found, warn)
         labels.update(found)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,57 @@ def test_a_service_has_no_numbers_of_containers_without_bound(folder: Path, numb
 
     assert done.code == 2
     assert "a service has 10000 containers at the most" in done.err
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "services: {s: {image: b, env_file: pipe}}",
+        "services: {s: {image: b, label_file: pipe}}",
+        "services: {s: {extends: {file: pipe, service: t}}}",
+        "include: [pipe]",
+        "include: [{path: compose.yaml, env_file: pipe}]",
+    ],
+)
+def test_a_named_pipe_is_no_file_of_a_project(tmp_path: Path, entry: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "compose.yaml").write_text("name: app\nservices: {s: {image: b}}\n")
+    (tmp_path / "other.yaml").write_text(f"name: app\n{entry}\n")
+
+    done = run(tmp_path, "-f", "other.yaml", "config")
+
+    assert done.code == 2
+    assert "`pipe` is not a regular file" in done.err
+    assert " --> other.yaml:2:" in done.err
+
+
+@pytest.mark.parametrize("option", ["-f", "--env-file"])
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(folder: Path, option: str) -> None:
+    os.mkfifo(folder / "pipe")
+
+    done = run(folder, option, "pipe", "config")
+
+    assert done.code == 2
+    assert "cannot read `pipe`: it is a pipe that nobody writes to" in done.err
+
+
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0", "-"])
+def test_a_file_comes_from_a_pipe_that_is_written_to(tmp_path: Path, path: str) -> None:
+    done = run(tmp_path, "-f", path, "config", "--images", stdin="services: {s: {image: one}}")
+
+    assert (done.code, done.out) == (0, "one\n"), done.err
+
+
+def test_what_a_slow_writer_writes_to_a_named_pipe_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(tmp_path / "pipe", os.O_WRONLY)
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(run, tmp_path, "-f", "pipe", "config", "--images")
+        for part in ("services: {s: ", "{image: one}}\n"):
+            os.write(writer, part.encode())
+        os.close(writer)
+        found = done.result()
+    os.close(reader)
+
+    assert (found.code, found.out) == (0, "one\n"), found.err
