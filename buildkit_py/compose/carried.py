@@ -60,7 +60,9 @@ def check(project: model.Project) -> list[InputError]:
             no(*at, key)
     for name, volume in project.volumes.items():
         at = ("volumes", name)
-        found += _misnamed(check_volume_name, volume.name, project.at(*at, "name"))
+        # One of another name cannot be there: the plan says that it is not found.
+        if not volume.external:
+            found += _misnamed(check_volume_name, volume.name, project.at(*at, "name"))
         if volume.driver not in (None, "", "local"):
             no(*at, "driver")
         if volume.driver_options:

@@ -220,7 +220,9 @@ class _Up:
                     raise CannotPlan(
                         f"external volume `{volume.name}` not found",
                         at=self.project.at("volumes", key),
-                        hint=f"`pyengine volume create {volume.name}` makes it",
+                        hint=f"`pyengine volume create {volume.name}` makes it"
+                        if len(volume.name) > 1
+                        else "a volume's name has two letters at the least",
                     )
             elif found is None:
                 self.add(Action("create-volume", volume.name, "it is missing"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildkit_py.compose import model, plan
+from buildkit_py.compose import carried, model, plan
 from buildkit_py.compose.changes import own_labels
 from buildkit_py.compose.plan import CannotPlan, Container, Need, Network, Observed, Plan, Volume
 from buildkit_py.compose.plan_up import Wanted, for_run, up
@@ -387,6 +387,16 @@ def test_what_stands_in_the_way_is_told_at_its_place(text: str, message: str, pl
     assert raised.value.at is not None
     assert raised.value.at.line == place
     assert raised.value.hint
+
+
+def test_an_external_volume_of_one_letter_is_not_found() -> None:
+    made = project("services: {a: {image: b, volumes: ['s:/v']}}\nvolumes: {s: {external: true}}\n")
+    assert carried.check(made) == []
+
+    with pytest.raises(CannotPlan, match="external volume `s` not found") as raised:
+        planned(made, Observed())
+
+    assert raised.value.hint == "a volume's name has two letters at the least"
 
 
 def test_external_things_that_are_there_are_left_alone() -> None:
