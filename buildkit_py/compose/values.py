@@ -11,7 +11,7 @@ from buildkit_py.compose.tree import dotted, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from buildkit_py.compose.project import Project
@@ -27,6 +27,8 @@ _AMOUNTS_OR_NONE = ("memswap_limit", "pids_limit")
 """Where -1 is no limit."""
 _RESTARTS = "`no`, `always`, `unless-stopped`, `on-failure`, `on-failure:3`"
 _LEAST_NS = 1_000_000
+_MOST_HOSTNAME = 64
+"""What sethostname(2) takes."""
 MOST_CONTAINERS = 10_000
 """Of one service. A plan has an action for each, and no machine here runs more."""
 
@@ -89,6 +91,12 @@ def check(project: Project) -> list[InputError]:
 
 
 def _process(each: _Service, service: Data) -> None:
+    if service.get("container_name"):
+        from buildkit_py.engine.containers import check_name
+
+        each.tried(lambda: check_name(service["container_name"]), "container_name")
+    if len((service.get("hostname") or "").encode()) > _MOST_HOSTNAME:
+        each.wrong(f"a host's name has {_MOST_HOSTNAME} bytes at the most", "hostname")
     folder = service.get("working_dir") or "/"
     if not _is_absolute(folder):
         each.wrong(f"the working directory `{folder}` must be absolute", "working_dir")
@@ -143,6 +151,28 @@ def _addresses(each: _Service, service: Data) -> None:
                 found = [ip_network(each, strict=False) for each in subnets]
                 if not any(ip_address(text) in network for network in found):
                     each.wrong(f"`{text}` is not in the subnet `{subnets[0]}`", *path)
+                elif what := _taken(text, pools):
+                    each.wrong(f"`{text}` is {what}: no container can have it", *path)
+
+
+def _taken(text: str, pools: Sequence[Data]) -> str:
+    """Say what else an address of a network is, "" if it is free for a container."""
+    from ipaddress import ip_address, ip_network
+
+    address = ip_address(text)
+    for pool in pools:
+        if pool.get("gateway") and text == str(pool["gateway"]):
+            return "the gateway"
+        subnet = ip_network(pool["subnet"], strict=False) if pool.get("subnet") else None
+        if subnet is None or subnet.version == 6 or address not in subnet:
+            continue
+        if address == subnet.network_address:
+            return "the network's own address"
+        if address == subnet.broadcast_address:
+            return "the network's broadcast address"
+        if not pool.get("gateway") and address == subnet.network_address + 1:
+            return "the gateway"
+    return ""
 
 
 def _is_address(text: str) -> bool:
@@ -284,11 +314,19 @@ def _mounts(each: _Service, service: Data) -> None:
             each.wrong(f"the mount path `{target}` must be absolute", *path)
         elif target == "/" and mount.get("type") not in ("npipe", "cluster"):
             each.wrong("nothing can be mounted at `/`", *path)
+        elif _is_in_proc(target) and mount.get("type") not in ("npipe", "cluster"):
+            each.wrong("nothing can be mounted in `/proc`", *path)
     if service.get("tmpfs"):
         from buildkit_py.engine.mounts import parse_tmpfs
 
         for at, text in enumerate(service["tmpfs"]):
             each.tried(lambda text=text: parse_tmpfs(text), "tmpfs", str(at))  # type: ignore[misc]
+
+
+def _is_in_proc(target: str) -> bool:
+    from buildkit_py.compose.mounts import clean
+
+    return clean(target).split("/")[1:2] == ["proc"]
 
 
 def _times(each: _Service, service: Data) -> None:
@@ -315,6 +353,8 @@ def _times(each: _Service, service: Data) -> None:
 def _granted(each: _Service, service: Data) -> None:
     for section in ("secrets", "configs"):
         for at, granted in enumerate(service.get(section) or ()):
+            if ".." in (granted.get("target") or "").split("/"):
+                each.wrong("a target has no `..`", section, str(at), "target")
             for key in ("uid", "gid"):
                 number = granted.get(key) or "0"
                 if not (number.isascii() and number.isdigit()):

@@ -20,7 +20,7 @@ def refused(body: str, top: str = "") -> list[tuple[str, str]]:
     return [(error.message, error.at.text if error.at else "") for error in project.refused]
 
 
-NETWORKS = "networks: {m: {ipam: {config: [{subnet: 10.9.0.0/24}]}}, o: {}}"
+NETWORKS = "volumes: {v1: }\nnetworks: {m: {ipam: {config: [{subnet: 10.9.0.0/24}]}}, o: {}}"
 LIMIT = "a limit of memory is 6 MiB at the least"
 
 
@@ -119,6 +119,25 @@ LIMIT = "a limit of memory is 6 MiB at the least"
             "9" * 20,
         ),
         ("deploy: {replicas: 10001}", "`services.s.deploy.replicas`: a service has 10000", "10001"),
+        ("container_name: ab/c", "invalid container name `ab/c`", "ab/c"),
+        (f"hostname: {'h' * 65}", "`services.s.hostname`: a host's name has 64 bytes", "h" * 65),
+        ("volumes: ['v1:/proc']", "`services.s.volumes.0.target`: nothing can be", "'v1:/proc'"),
+        ("volumes: ['/proc/x']", "`services.s.volumes.0.target`: nothing can be", "'/proc/x'"),
+        (
+            "networks: {m: {ipv4_address: 10.9.0.0}}",
+            "`services.s.networks.m.ipv4_address`: `10.9.0.0` is the network's own",
+            "10.9.0.0",
+        ),
+        (
+            "networks: {m: {ipv4_address: 10.9.0.1}}",
+            "`services.s.networks.m.ipv4_address`: `10.9.0.1` is the gateway",
+            "10.9.0.1",
+        ),
+        (
+            "networks: {m: {ipv4_address: 10.9.0.255}}",
+            "`services.s.networks.m.ipv4_address`: `10.9.0.255` is the network's broad",
+            "10.9.0.255",
+        ),
         ("restart: often", "`services.s.restart`: `often` is no restart policy", "often"),
         ("restart: on-failure:x", "`services.s.restart`: `on-failure:x` is no", "on-failure:x"),
         ("platform: a/b/c/d", "invalid platform `a/b/c/d`", "a/b/c/d"),
@@ -160,6 +179,8 @@ def test_an_address_pool_is_refused_at_its_text(pool: str, message: str, underli
     [
         "ulimits: {nofile: -1, core: {soft: 1, hard: -1}, locks: 5}",
         "scale: 10000",
+        f"container_name: a_b.c-1\nhostname: {'h' * 64}",
+        "volumes: ['/procs', '/x/proc']",
         "cpus: 0.5\nmem_limit: 0\npids_limit: -1\nmemswap_limit: -1",
         "mem_limit: 6m\nmem_reservation: 6m\nmemswap_limit: 6m",
         "volumes: ['/a', './x:/b', {type: tmpfs, target: /c}]",
@@ -183,6 +204,14 @@ def test_uids_of_files_are_numbers() -> None:
 
     assert message == "`services.s.secrets.0.uid`: `root` is no number: names are not looked up"
     assert text == "root"
+
+
+def test_targets_of_files_have_no_way_up() -> None:
+    body = "secrets: [{source: pw, target: /run/../pw}]"
+    [(message, text)] = refused(body, "secrets: {pw: {file: ./pw}}")
+
+    assert message == "`services.s.secrets.0.target`: a target has no `..`"
+    assert text == "/run/../pw"
 
 
 def test_unknown_limits_list_the_known_ones() -> None:
