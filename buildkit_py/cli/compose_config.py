@@ -8,6 +8,7 @@ import stat
 import sys
 
 from buildkit_py.cli.reader import BadOption, Command, Option, read
+from buildkit_py.compose import host_ports
 from buildkit_py.compose.discover import MOST_FILE_BYTES, Request, World
 from buildkit_py.compose.load import Loading, Options, load
 from buildkit_py.compose.project import Project, checked, prune, resolve, select
@@ -196,6 +197,8 @@ def _answer(
     if values["hash"]:
         return _hashes(project, str(values["hash"]), values, loading)
     select(project, [] if listing in ("services", "volumes", "networks", "models") else names)
+    project.refused = [] if values["no_consistency"] else host_ports.check(project)
+    _tell_refused(project, as_errors=bool(values["quiet"]))
     if not given["all_resources"]:
         prune(project)
     if listing:

@@ -353,12 +353,16 @@ def prepare(
     runs: False lets values pass that only keep a service from being run
     Raises ComposeError, or InputErrors of several. `typed.typed` makes the engine's model of it.
     """
+    from buildkit_py.compose import host_ports
     from buildkit_py.compose.consistency import container_names
 
     project = checked(request, loading)
     if runs:
         stop_at(project.refused)
     select(project, names)
+    if runs:
+        # Of services that share a port one alone can be run.
+        stop_at(host_ports.check(project))
     if not all_resources:
         prune(project)
     resolve(project, loading.world, loading.warn)

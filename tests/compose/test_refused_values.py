@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from buildkit_py.cli import compose_config, pycompose
+from buildkit_py.compose import host_ports
 from buildkit_py.compose.discover import Request
 from buildkit_py.compose.load import Loading, Options
 from buildkit_py.compose.project import checked
 from buildkit_py.core.errors import InputError
-from tests.compose.conftest import world
+from tests.compose.conftest import loaded, world
 
 
 def refused(body: str, top: str = "") -> list[tuple[str, str]]:
@@ -18,6 +19,14 @@ def refused(body: str, top: str = "") -> list[tuple[str, str]]:
     text = f"name: app\nservices:\n  s:\n    image: b\n{lines}\n{top}"
     project = checked(Request(), Loading(world({"compose.yaml": text}), Options()))
     return [(error.message, error.at.text if error.at else "") for error in project.refused]
+
+
+def host_ports_of(body: str, other: str = "") -> list[tuple[str, str]]:
+    lines = "\n".join(f"    {line}" for line in body.split("\n"))
+    text = f"services:\n  s:\n    image: b\n{lines}\n{other}"
+    project = checked(Request(), Loading(world({"compose.yaml": text}), Options()))
+    found = host_ports.check(project)
+    return [(error.message, error.at.text if error.at else "") for error in found]
 
 
 NETWORKS = "volumes: {v1: }\nnetworks: {m: {ipam: {config: [{subnet: 10.9.0.0/24}]}}, o: {}}"
@@ -212,6 +221,45 @@ def test_targets_of_files_have_no_way_up() -> None:
 
     assert message == "`services.s.secrets.0.target`: a target has no `..`"
     assert text == "/run/../pw"
+
+
+TWICE = "`services.t.ports.0`: the host port 80 is already that of another port of `s`"
+
+
+@pytest.mark.parametrize(
+    ("ports", "others", "found"),
+    [
+        ("['80:1']", "['80:2']", [(TWICE, "'80:2'")]),
+        ("['79-81:1-3']", "['127.0.0.1:80:2']", [(TWICE, "'127.0.0.1:80:2'")]),
+        ("['80:1']", "['80:1/udp']", []),
+        ("['127.0.0.1:80:1']", "['127.0.0.2:80:1']", []),
+        ("['0.0.0.0:80:1']", "['[::]:80:1']", []),
+        ("['80-85:1']", "['80:1']", []),
+        ("['1']", "['1', '0:1']", []),
+    ],
+)
+def test_a_host_port_is_taken_once(ports: str, others: str, found: list[tuple[str, str]]) -> None:
+    assert host_ports_of(f"ports: {ports}", f"  t: {{image: b, ports: {others}}}") == found
+
+
+def test_a_service_takes_a_host_port_once() -> None:
+    [(message, _)] = host_ports_of("ports: ['80:1', '80:2']")
+
+    assert message.endswith("the host port 80 is already that of another port of this service")
+
+
+def test_a_service_without_containers_takes_no_port() -> None:
+    assert host_ports_of("ports: ['80:1']\nscale: 0", "  t: {image: b, ports: ['80:1']}") == []
+
+
+def test_a_service_of_two_with_one_port_can_be_run() -> None:
+    files = {
+        "compose.yaml": "services: {a: {image: b, ports: ['80:1']}, c: {image: b, ports: ['80:1']}}"
+    }
+
+    assert list(loaded(files, "a").services) == ["a"]
+    with pytest.raises(InputError, match="host port 80 is already"):
+        loaded(files)
 
 
 def test_unknown_limits_list_the_known_ones() -> None:
