@@ -76,6 +76,7 @@ def check(project: Project) -> list[InputError]:
     for name, service in project.services.items():
         each = _Service(project, name, errors)
         _process(each, service)
+        _zero_bytes(each, service)
         _addresses(each, service)
         _amounts(each, service)
         _counts(each, service)
@@ -123,6 +124,16 @@ def _process(each: _Service, service: Data) -> None:
 
         place = each.project.value_at("services", each.name, "expose", str(at))
         each.tried(lambda port=port, place=place: exposed_ports([port], place), "expose", str(at))  # type: ignore[misc]
+
+
+def _zero_bytes(each: _Service, service: Data) -> None:
+    """No argument and no variable has a zero byte: it is where the kernel ends both."""
+    for key in ("command", "entrypoint", "environment", "labels"):
+        part = service.get(key) or ()
+        items = part.items() if isinstance(part, dict) else enumerate(part)
+        for name, value in items:
+            if "\0" in f"{name}{value}":
+                each.wrong("it holds a zero byte", key, str(name))
 
 
 def _addresses(each: _Service, service: Data) -> None:
