@@ -31,7 +31,7 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_GETADDR = 20, 22
-RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
@@ -300,6 +300,26 @@ def add_address(index: int, address: str, prefix: int, *, what: str) -> Request:
 
 def add_route(destination: str, prefix: int, *, gateway: str = "", index: int) -> Request:
     """Add a route to the main table; `0.0.0.0`, 0 is the default route."""
+    via = f" via {gateway}" if gateway else ""
+    return Request(
+        f"add the route {destination}/{prefix}{via}",
+        RTM_NEWROUTE,
+        _route(destination, prefix, gateway, index),
+        NLM_F_CREATE | NLM_F_EXCL,
+    )
+
+
+def delete_route(destination: str, prefix: int, *, gateway: str = "", index: int) -> Request:
+    """Delete what `add_route` added; fine where it is gone, as it is with its link."""
+    return Request(
+        f"delete the route {destination}/{prefix}",
+        RTM_DELROUTE,
+        _route(destination, prefix, gateway, index),
+        tolerate=frozenset({errno.ESRCH, errno.ENODEV}),
+    )
+
+
+def _route(destination: str, prefix: int, gateway: str, index: int) -> bytes:
     payload = ROUTE.pack(
         socket.AF_INET,
         prefix,
@@ -315,14 +335,7 @@ def add_route(destination: str, prefix: int, *, gateway: str = "", index: int) -
         payload += attribute(RTA_DST, _ipv4(destination))
     if gateway:
         payload += attribute(RTA_GATEWAY, _ipv4(gateway))
-    payload += u32(RTA_OIF, index)
-    via = f" via {gateway}" if gateway else ""
-    return Request(
-        f"add the route {destination}/{prefix}{via}",
-        RTM_NEWROUTE,
-        payload,
-        NLM_F_CREATE | NLM_F_EXCL,
-    )
+    return payload + u32(RTA_OIF, index)
 
 
 def open_socket(protocol: int) -> socket.socket:

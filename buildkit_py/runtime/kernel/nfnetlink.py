@@ -147,20 +147,15 @@ def masquerade() -> bytes:
     return _expression("masq")
 
 
-def destination_nat(address: str, port: int) -> list[bytes]:
-    """Send the packet to another IPv4 address and port."""
-    return [
-        _immediate(socket.inet_aton(address), REGISTER_A),
-        _immediate(struct.pack(">H", port), REGISTER_B),
-        # nat: type (1 is DNAT), family, first address register, first port register
-        _expression(
-            "nat",
-            _be32(1, 1),
-            _be32(2, NFPROTO_IPV4),
-            _be32(3, REGISTER_A),
-            _be32(5, REGISTER_B),
-        ),
-    ]
+def destination_nat(address: str, port: int = 0) -> list[bytes]:
+    """Send the packet to another IPv4 address, and to another port unless that is 0."""
+    # nat: type (1 is DNAT), family, first address register, first port register
+    nat = [_be32(1, 1), _be32(2, NFPROTO_IPV4), _be32(3, REGISTER_A)]
+    expressions = [_immediate(socket.inet_aton(address), REGISTER_A)]
+    if port:
+        expressions.append(_immediate(struct.pack(">H", port), REGISTER_B))
+        nat.append(_be32(5, REGISTER_B))
+    return [*expressions, _expression("nat", *nat)]
 
 
 def _immediate(value: bytes, register: int) -> bytes:
@@ -215,11 +210,15 @@ def to_this_host() -> list[bytes]:
     ]
 
 
+def of_protocol(number: int) -> list[bytes]:
+    """Match a transport protocol: TCP (6), UDP (17), ICMP (1)."""
+    return [meta(NFT_META_L4PROTO), compare(bytes([number]))]
+
+
 def destination_port(protocol: int, port: int) -> list[bytes]:
     """Match a port of TCP (6) or UDP (17)."""
     return [
-        meta(NFT_META_L4PROTO),
-        compare(bytes([protocol])),
+        *of_protocol(protocol),
         payload(NFT_PAYLOAD_TRANSPORT_HEADER, DESTINATION_PORT_OFFSET, 2),
         compare(struct.pack(">H", port)),
     ]

@@ -2,8 +2,9 @@
 
 The helper runs beside the zygote, in our user namespace and the host's network namespace, and
 makes a tap link in the network's namespace. It may not reach the host's loopback, and it opens
-no port. Both programs terminate TCP themselves, so a large MTU is right, whatever the way out
-takes.
+no port. The host is reached by the address that its own packets to the world have: pasta would
+give it to the namespace, where it would lead nowhere, so it is told another one. Both programs
+terminate TCP themselves, so a large MTU is right, whatever the way out takes.
 
 Measured traps: pasta of 2023 without `-f` goes to the background and keeps our descriptors; with
 `-f` it does not say when it is ready, so we wait for the default route that it makes. With
@@ -37,6 +38,7 @@ RTMGRP_IPV4_ROUTE = 0x40
 PASTA_FORWARDER = "198.51.100.53"
 SLIRP_NETWORK = IPv4Network("10.0.2.0/24")
 SLIRP_FORWARDER = "10.0.2.3"
+_SOMEWHERE = ("198.51.100.53", 9)  # TEST-NET-2, too: for a question about routes, nothing is sent
 
 # Descriptors of the helper.
 _NETNS, _WORDS, _READY, _EXIT = 0, 2, 3, 4
@@ -46,26 +48,36 @@ _NETNS, _WORDS, _READY, _EXIT = 0, 2, 3, 4
 class Program:
     """One kind of helper.
 
-    argv: from its path, the name of the link to make, and whether to forward DNS questions
+    argv: from its path, the name of the link to make, whether to forward DNS questions, and a
+        subnet for its ends
     forwarder: the address that answers them
     says_ready: writes a byte to descriptor 3; others are ready with their default route
+    hides: addresses outside that nobody reaches through it
     """
 
     name: str
-    argv: Callable[[str, str, bool], list[str]]
+    argv: Callable[[str, str, bool, subnets.Subnet], list[str]]
     forwarder: str
     says_ready: bool
+    hides: IPv4Network | None = None
+
+    def reaches(self, address: str) -> str:
+        """Return an address if it can be reached, "" otherwise."""
+        hidden = self.hides is not None and subnets.is_in(address, self.hides)
+        return "" if hidden else address
 
 
-def _pasta(path: str, link: str, forward: bool) -> list[str]:
+def _pasta(path: str, link: str, forward: bool, subnet: subnets.Subnet) -> list[str]:
     ports = ["-t", "none", "-u", "none", "-T", "none", "-U", "none"]
     dns = ["--dns-forward", PASTA_FORWARDER] if forward else []
     quiet = ["-q", "-f", "-4", "--no-dhcp", "--no-ra", "--no-map-gw"]
+    mask = str(IPv4Network((0, subnets.UPLINK_PREFIX)).netmask)
+    ends = ["-a", subnet.near_end, "-n", mask, "-g", subnet.host_end]
     where = ["-I", link, "--netns", f"/proc/self/fd/{_NETNS}"]
-    return [path, "--config-net", *quiet, *ports, *dns, *where]
+    return [path, "--config-net", *quiet, *ports, *dns, *ends, *where]
 
 
-def _slirp(path: str, link: str, forward: bool) -> list[str]:
+def _slirp(path: str, link: str, forward: bool, _: subnets.Subnet) -> list[str]:
     dns = [] if forward else ["--disable-dns"]
     safe = ["--disable-host-loopback", "--enable-sandbox", "--enable-seccomp"]
     life = [f"--ready-fd={_READY}", f"--exit-fd={_EXIT}"]
@@ -75,7 +87,7 @@ def _slirp(path: str, link: str, forward: bool) -> list[str]:
 
 PROGRAMS: tuple[Program, ...] = (
     Program("pasta", _pasta, PASTA_FORWARDER, says_ready=False),
-    Program("slirp4netns", _slirp, SLIRP_FORWARDER, says_ready=True),
+    Program("slirp4netns", _slirp, SLIRP_FORWARDER, says_ready=True, hides=SLIRP_NETWORK),
 )
 
 
@@ -94,7 +106,6 @@ class Helper:
     Raises NetworkUnavailable from the constructor, with what each helper said.
     """
 
-    host_address = ""
     host_link = ""
 
     def __init__(
@@ -113,6 +124,7 @@ class Helper:
         """
         self.notices: list[str] = []
         self.nameserver = ""
+        self.host_address = ""
         self.mtu = MTU  # until the link is asked
         self._pidfd = self._exit_fd = -1
         forward = not resolve.reachable(resolver.nameservers)
@@ -129,6 +141,7 @@ class Helper:
                 trouble = self._try(program, zygote, netns_fd, events, path, link, forward)
                 if not trouble:
                     self.nameserver = program.forwarder if forward else ""
+                    self.host_address = program.reaches(own_address())
                     return
                 said.append(f"`{program.name}` failed: {trouble}")
         raise NetworkUnavailable(
@@ -153,7 +166,7 @@ class Helper:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._pidfd = zygote.spawn_helper(
-                program.argv(path, link, forward),
+                program.argv(path, link, forward, self.subnet),
                 [netns_fd, null, their_words, their_ready, their_exit],
             )
         except OSError as error:
@@ -234,6 +247,17 @@ def choose_subnet(resolver: resolve.Resolver) -> subnets.Subnet:
         foreign, _ = host_networks(kernel.routes(), {})
     avoid = [IPv4Address(address) for address in resolve.reachable(resolver.nameservers)]
     return subnets.choose([*foreign, SLIRP_NETWORK], [], avoid)
+
+
+def own_address() -> str:
+    """Return the address under which this host speaks with the world, "" without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(_SOMEWHERE)
+        except OSError:
+            return ""
+        address: str = asked.getsockname()[0]
+        return address
 
 
 def _has_default_route(data: bytes) -> bool:

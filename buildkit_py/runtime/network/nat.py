@@ -24,6 +24,8 @@ from buildkit_py.runtime.kernel import netlink, nfnetlink
 from buildkit_py.runtime.network import subnets
 from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable
 
+LOCK = "network.lock"
+"""In the folder of run-time files; who holds it may choose what the host is to route."""
 FORWARD_SWITCH = "/proc/sys/net/ipv4/ip_forward"
 _FAMILIES = (nfnetlink.NFPROTO_INET, nfnetlink.NFPROTO_IPV4)
 _NO_OWNED_TABLES = frozenset({errno.EOPNOTSUPP, errno.EINVAL})
@@ -72,10 +74,11 @@ class Nat:
         self.host_link = LINK_PREFIX + os.urandom(4).hex()
         self._accepting: list[nfnetlink.Rule] = []
         self._translating = False
+        self._index = 0
         self._host = netlink.Netlink()
         self._tables = nfnetlink.Nftables()
         try:
-            with Lock(os.path.join(run_dir, "network.lock")):
+            with Lock(os.path.join(run_dir, LOCK)):
                 self._open(netns_fd, far_name, avoid)
         except BaseException:
             self.close()
@@ -95,7 +98,7 @@ class Nat:
                 self.host_link, far_name, peer_netns_fd=netns_fd, mtu=self.mtu, up=True
             )
         )
-        index = self._host.link(self.host_link).index
+        index = self._index = self._host.link(self.host_link).index
         containers = self.subnet.containers
         self._host.run(
             netlink.without_ipv6(index, what=self.host_link),
@@ -168,6 +171,27 @@ class Nat:
                 raise
             self._tables.run(nfnetlink.add_table(table), *chains)
         self._translating = True
+
+    def routed(self) -> list[IPv4Network]:
+        """Return what the host routes: of others, of our other networks, and of this one."""
+        foreign, ours = host_networks(
+            self._host.routes(), {link.index: link for link in self._host.links()}
+        )
+        return [*foreign, *ours]
+
+    def add_route(self, network: IPv4Network) -> None:
+        """Let the host reach a network behind this link. Raises NetlinkError."""
+        address, prefix = str(network.network_address), network.prefixlen
+        self._host.run(
+            netlink.add_route(address, prefix, gateway=self.subnet.near_end, index=self._index)
+        )
+
+    def delete_route(self, network: IPv4Network) -> None:
+        """Take back what `add_route` did; all routes go with the link. Raises NetlinkError."""
+        address, prefix = str(network.network_address), network.prefixlen
+        self._host.run(
+            netlink.delete_route(address, prefix, gateway=self.subnet.near_end, index=self._index)
+        )
 
     def publish(self, translations: list[Translation]) -> None:
         """Send what comes from elsewhere to these ports into the network; no others any more.

@@ -2,19 +2,12 @@
 
 As `network.py` has it for a build, all of it lives in a network namespace that only descriptors
 of this process keep alive, so nothing is left after SIGKILL. Here there is a bridge for each
-network, each with a subnet of its own, and what passes between them, to the world and to this
-namespace itself is decided by one table, which is made anew, in one transaction, with every
-network that comes or goes. The uplink of root is made with the first network, that of others for
-the first network that leads out:
+network, each with a subnet of its own; what passes between them, to the world and to this
+namespace itself is decided by one table (`table.py`). The uplink of root is made with the first
+network, that of others for the first network that leads out.
 
-    forward      answers; from a bridge to the uplink, unless its network is internal; nothing else
-    input        answers; pings of gateways. A container has no business in here: what is
-                 published is reached through the host
-    prerouting   what comes by the uplink to a published port goes to its container, which sees
-                 who sent it
-    postrouting  what leaves by the uplink has the uplink's address
-
-Subnets are never seen by the host, so two groups may have the same one. This process never enters
+As root the host reaches every container by its address: it has a route to each subnet, so two
+groups have different ones. Without root no subnet is seen by the host. This process never enters
 the namespace: it holds netlink sockets that were opened there. One thread.
 """
 
@@ -29,19 +22,17 @@ from types import TracebackType
 from buildkit_py.core.data import dataclass, field
 from buildkit_py.core.dirs import ensure_private
 from buildkit_py.core.errors import HostError, InputError
+from buildkit_py.core.files import Lock
 from buildkit_py.runtime.kernel import netlink, nfnetlink
-from buildkit_py.runtime.network import resolve, subnets
+from buildkit_py.runtime.network import resolve, subnets, table
 from buildkit_py.runtime.network.helper import MTU, Helper, no_way_out
 from buildkit_py.runtime.network.interface import LOOPBACK_INDEX
-from buildkit_py.runtime.network.nat import Nat, Translation, host_networks
+from buildkit_py.runtime.network.nat import LOCK, Nat, Translation, host_networks
 from buildkit_py.runtime.network.network import UPLINK, Host
-from buildkit_py.runtime.network.uplink import LINK_PREFIX, NetworkUnavailable, Uplink, Zygote
+from buildkit_py.runtime.network.uplink import NetworkUnavailable, Uplink, Zygote
 from buildkit_py.runtime.spec import Interface
 
-_ICMP = 1
 _SUBNET_BITS = 16  # the largest subnet whose addresses are listed
-_ACCEPT = nfnetlink.verdict(nfnetlink.NF_ACCEPT)
-_DROP = nfnetlink.verdict(nfnetlink.NF_DROP)
 
 
 class AddressTaken(InputError):
@@ -52,26 +43,15 @@ class AddressTaken(InputError):
 class _Bridge:
     """One network.
 
+    is_routed: the host has a route to it
     free: addresses that nobody has, the one that was free for the longest first
     """
 
-    link: str
+    segment: table.Segment
     index: int
-    network: IPv4Network
-    gateway: str
-    internal: bool
     mtu: int
+    is_routed: bool
     free: deque[str] = field(default_factory=deque)
-
-
-@dataclass(frozen=True, slots=True)
-class _Published:
-    """A port of the host that leads to a container by the kernel's NAT."""
-
-    outer: Translation
-    network: str
-    address: str
-    port: int
 
 
 _FIRST_INNER_PORT = 1024
@@ -100,7 +80,7 @@ class Switch:
         self._has_no_uplink = False
         self._resolver = resolve.Resolver(())
         self._avoid: list[IPv4Network] = []
-        self._published: dict[int, _Published] = {}
+        self._published: dict[int, table.Published] = {}
 
     @property
     def host_address(self) -> str:
@@ -111,13 +91,13 @@ class Switch:
         return name in self._bridges
 
     def gateway(self, name: str) -> str:
-        return self._bridges[name].gateway
+        return self._bridges[name].segment.gateway
 
     def subnet(self, name: str) -> str:
-        return str(self._bridges[name].network)
+        return str(self._bridges[name].segment.network)
 
     def is_internal(self, name: str) -> bool:
-        return self._bridges[name].internal
+        return self._bridges[name].segment.internal
 
     def add(
         self, name: str, *, internal: bool = False, subnet: str = "", gateway: str = ""
@@ -140,24 +120,37 @@ class Switch:
                 raise
         assert self._kernel is not None
         self._connect(self._kernel, internal=internal)
-        network = self._choose(subnet)
-        chosen = subnets.check_gateway(network, gateway)
+        with Lock(os.path.join(self._run_dir, LOCK)):
+            network = self._choose(subnet)
+            chosen = subnets.check_gateway(network, gateway)
+            is_routed = self._route(network)
         self._made += 1
-        link = f"net{self._made}"
-        mtu = self._uplink.mtu if self._uplink else MTU
-        self._kernel.run(netlink.add_bridge(link, mtu=mtu, mac=subnets.mac_of(chosen)))
-        index = self._kernel.link(link).index
-        self._kernel.run(
-            netlink.without_ipv6(index, what=link),
-            netlink.change_link(index, what=link, up=True, forwarding=True),
-            netlink.add_address(index, chosen, network.prefixlen, what=link),
-        )
-        bridge = _Bridge(link, index, network, chosen, internal, mtu)
+        segment = table.Segment(f"net{self._made}", network, chosen, internal)
+        try:
+            bridge = self._make_bridge(self._kernel, segment, is_routed=is_routed)
+        except BaseException:
+            if is_routed:
+                self._unroute(network)
+            raise
         last = min(network.num_addresses - 1, 1 << _SUBNET_BITS)
         addresses = (str(network.network_address + number) for number in range(1, last))
         bridge.free.extend(each for each in addresses if each != chosen)
         self._bridges[name] = bridge
         self._write_table()
+
+    def _make_bridge(
+        self, kernel: netlink.Netlink, segment: table.Segment, *, is_routed: bool
+    ) -> _Bridge:
+        link, mac = segment.link, subnets.mac_of(segment.gateway)
+        mtu = self._uplink.mtu if self._uplink else MTU
+        kernel.run(netlink.add_bridge(link, mtu=mtu, mac=mac))
+        index = kernel.link(link).index
+        kernel.run(
+            netlink.without_ipv6(index, what=link),
+            netlink.change_link(index, what=link, up=True, forwarding=True),
+            netlink.add_address(index, segment.gateway, segment.network.prefixlen, what=link),
+        )
+        return _Bridge(segment, index, mtu, is_routed)
 
     def reserve(
         self, name: str, *, interface: str = "eth0", address: str = "", leads_out: bool = True
@@ -169,22 +162,21 @@ class Switch:
         Raises HostError when all addresses are in use, AddressTaken, BadSubnet.
         """
         bridge = self._bridges[name]
+        network, own = bridge.segment.network, bridge.segment.gateway
         if address:
-            if not subnets.is_in(address, bridge.network):
-                raise subnets.BadSubnet(
-                    f"the address `{address}` is not in {bridge.network} of `{name}`"
-                )
+            if not subnets.is_in(address, network):
+                raise subnets.BadSubnet(f"the address `{address}` is not in {network} of `{name}`")
             if address not in bridge.free:
                 raise AddressTaken(f"the address `{address}` of `{name}` is in use")
             bridge.free.remove(address)
         elif not bridge.free:
             raise HostError(
-                f"all addresses of {bridge.network} are in use", code="network/addresses-exhausted"
+                f"all addresses of {network} are in use", code="network/addresses-exhausted"
             )
         else:
             address = bridge.free.popleft()
-        gateway = bridge.gateway if leads_out and not bridge.internal else ""
-        return Interface(address, bridge.network.prefixlen, gateway, interface, mtu=bridge.mtu)
+        gateway = own if leads_out and not bridge.segment.internal else ""
+        return Interface(address, network.prefixlen, gateway, interface, mtu=bridge.mtu)
 
     def plug(self, name: str, interface: Interface, netns_fd: int) -> None:
         """Put the interface into a container's namespace, still down. Raises NetlinkError."""
@@ -229,7 +221,7 @@ class Switch:
         outer = Translation(
             "" if any_address else host_ip, host_port, _PROTOCOLS[protocol], inner
         )  # fmt: skip
-        self._published[number] = _Published(outer, network, address, port)
+        self._published[number] = table.Published(outer, network, address, port)
         try:
             self._write_published(nat)
         except netlink.NetlinkError as error:
@@ -252,7 +244,9 @@ class Switch:
         """Remove a network in which no container is any more."""
         bridge = self._bridges.pop(name)
         assert self._kernel is not None
-        self._kernel.run(netlink.delete_link(bridge.index, what=bridge.link))
+        if bridge.is_routed:
+            self._unroute(bridge.segment.network)
+        self._kernel.run(netlink.delete_link(bridge.index, what=bridge.segment.link))
         self._write_table()
 
     def close(self) -> None:
@@ -355,7 +349,7 @@ class Switch:
         self._avoid.append(subnet.network)
 
     def _choose(self, wanted: str) -> IPv4Network:
-        mine = [each.network for each in self._bridges.values()]
+        mine = [each.segment.network for each in self._bridges.values()]
         if not wanted:
             with netlink.Netlink() as kernel:
                 foreign, ours = host_networks(
@@ -369,71 +363,35 @@ class Switch:
             )
         return network
 
-    def _write_table(self) -> None:
-        """Replace the table by one for the networks of now, in one transaction."""
-        assert self._tables is not None
-        requests = [
-            nfnetlink.add_table(LINK_PREFIX),  # so that there is one to delete
-            nfnetlink.delete_table(LINK_PREFIX),
-            nfnetlink.add_table(LINK_PREFIX),
-        ]
-        chains = (
-            ("nat", "postrouting", nfnetlink.PRIORITY_SRCNAT, False, self._postrouting()),
-            ("nat", "prerouting", nfnetlink.PRIORITY_DSTNAT, False, self._prerouting()),
-            ("filter", "forward", nfnetlink.PRIORITY_FILTER, True, self._forward()),
-            ("filter", "input", nfnetlink.PRIORITY_FILTER, True, self._input()),
-        )
-        for kind, hook, priority, drop, rules in chains:
-            requests.append(
-                nfnetlink.add_base_chain(
-                    LINK_PREFIX, hook, kind=kind, hook=hook, priority=priority, drop=drop
-                )
+    def _route(self, network: IPv4Network) -> bool:
+        """Let the host reach a network, as it does with docker; tell whether it does.
+
+        Under the lock: `_choose` has just seen which networks are routed.
+        """
+        nat = self._uplink
+        if not isinstance(nat, Nat):
+            return False
+        if any(network.overlaps(each) for each in nat.routed()):
+            self.notices.append(
+                f"this host routes {network}, or a part of it, elsewhere already: it reaches"
+                " the containers there by published ports only, not by their addresses"
             )
-            # Each goes to the top of its chain.
-            requests += [nfnetlink.add_rule(LINK_PREFIX, hook, *rule) for rule in reversed(rules)]
+            return False
+        nat.add_route(network)
+        return True
+
+    def _unroute(self, network: IPv4Network) -> None:
+        if isinstance(self._uplink, Nat):
+            self._uplink.delete_route(network)
+
+    def _write_table(self) -> None:
+        assert self._tables is not None
+        segments = [each.segment for each in self._bridges.values()]
+        requests = table.replacement(segments, self._published.values(), self._ends())
         self._tables.run(*requests)
 
-    def _postrouting(self) -> list[list[bytes]]:
-        return [[*nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, UPLINK), nfnetlink.masquerade()]]
-
-    def _prerouting(self) -> list[list[bytes]]:
-        arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, UPLINK)
-        return [
-            [
-                *arriving,
-                *nfnetlink.destination_port(each.outer.protocol, each.outer.inner_port),
-                *nfnetlink.destination_nat(each.address, each.port),
-            ]
-            for each in self._published.values()
-        ]
-
-    def _forward(self) -> list[list[bytes]]:
-        rules = [[*nfnetlink.of_a_known_connection(), _ACCEPT]]
-        if self._published:
-            arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, UPLINK)
-            rules.append([*arriving, *nfnetlink.of_a_translated_destination(), _ACCEPT])
-        for each in self._bridges.values():
-            arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, each.link)
-            address, prefix = str(each.network.network_address), each.network.prefixlen
-            source = (nfnetlink.IPV4_SOURCE_OFFSET, address, prefix)
-            # Nobody sends under an address of another network.
-            rules.append([*arriving, *nfnetlink.address_in(*source, equal=False), _DROP])
-            # With br_netfilter what stays on the bridge comes by, too.
-            within = nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, each.link)
-            rules.append([*arriving, *within, _ACCEPT])
-            if not each.internal:
-                out = nfnetlink.link_is(nfnetlink.NFT_META_OIFNAME, UPLINK)
-                rules.append([*arriving, *out, _ACCEPT])
-        return rules
-
-    def _input(self) -> list[list[bytes]]:
-        rules = [
-            [*nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, "lo"), _ACCEPT],
-            [*nfnetlink.of_a_known_connection(), _ACCEPT],
-        ]
-        for each in self._bridges.values():
-            arriving = nfnetlink.link_is(nfnetlink.NFT_META_IIFNAME, each.link)
-            own = nfnetlink.address_in(nfnetlink.IPV4_DESTINATION_OFFSET, each.gateway, 32)
-            ping = [nfnetlink.meta(nfnetlink.NFT_META_L4PROTO), nfnetlink.compare(bytes([_ICMP]))]
-            rules.append([*arriving, *own, *ping, _ACCEPT])
-        return rules
+    def _ends(self) -> table.Ends:
+        if isinstance(self._uplink, Nat):
+            subnet = self._uplink.subnet
+            return table.Ends(self.host_address, subnet.near_end, subnet.host_end)
+        return table.Ends(self.host_address)
