@@ -8,7 +8,7 @@ Source: compose-go transform/*.go.
 from __future__ import annotations
 
 from buildkit_py.compose.errors import BadValue
-from buildkit_py.compose.mounts import clean, parse_mount
+from buildkit_py.compose.mounts import clean, parse_mount, unknown_options
 from buildkit_py.compose.ports import parse_port
 from buildkit_py.compose.scalars import go_text
 from buildkit_py.compose.tree import Node, wrap
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def canonical(root: Node, errors: list[InputError], warn: Warn, *, lenient: bool = False) -> None:
     """Rewrite a tree into its long forms, in place."""
     for name, service in _mappings(root.get("services")):
-        _service(service, f"services.{name}", _Errors(errors, lenient))
+        _service(service, f"services.{name}", _Errors(errors, lenient, warn))
     for section in ("networks", "volumes", "secrets", "configs"):
         for name, resource in _mappings(root.get(section)):
             _external(resource, f"{section}.{name}", errors, warn)
@@ -35,13 +35,18 @@ def canonical(root: Node, errors: list[InputError], warn: Warn, *, lenient: bool
 class _Errors:
     """Where complaints go; none is made of a text that may still hold variables."""
 
-    def __init__(self, errors: list[InputError], lenient: bool) -> None:
+    def __init__(self, errors: list[InputError], lenient: bool, warn: Warn) -> None:
+        self._warn = warn
         self.errors = errors
         self.lenient = lenient
 
     def add(self, message: str, node: Node) -> None:
         if not self.lenient:
             self.errors.append(BadValue(message, at=node.span))
+
+    def warn(self, message: str, node: Node) -> None:
+        if not self.lenient:
+            self._warn(f"{node.span.place}: {message}")
 
 
 def _mappings(node: Node | None) -> list[tuple[str, Node]]:
@@ -176,6 +181,8 @@ def _mounts(node: Node, where: str, errors: _Errors) -> None:
         except ValueError as error:
             errors.add(f"`{where}.{at}`: `{item.value}`: {error}", item)
             continue
+        for option in unknown_options(item.value):
+            errors.warn(f"`{item.value}`: there is no option `{option}`; it is ignored", item)
         mount["target"] = clean(mount["target"])
         item.value = wrap(mount, item.span).value
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROPAGATIONS = ("rprivate", "private", "rshared", "shared", "rslave", "slave")
+_OPTIONS = {"ro", "rw", "nocopy", "z", "Z", *PROPAGATIONS, "consistent", "cached", "delegated"}
+"""The last three are for macOS alone, and mean nothing here."""
 
 
 def parse_mount(text: str) -> dict[str, Any]:
@@ -51,6 +53,13 @@ def parse_mount(text: str) -> dict[str, Any]:
     if others:
         mount["volume" if mount["type"] == "bind" else "bind"] = others
     return mount
+
+
+def unknown_options(text: str) -> list[str]:
+    """Return the options of a short volume that nobody knows; docker compose ignores them."""
+    parts = _sections(text) if len(text) > 2 else []
+    given = parts[2].split(",") if len(parts) == 3 else []
+    return [each for each in given if each and each not in _OPTIONS]
 
 
 def _sections(text: str) -> list[str]:

@@ -301,3 +301,15 @@ def test_a_name_of_an_image_is_one() -> None:
     assert error.message.startswith("invalid image reference `busy box`")
     assert error.at is not None
     assert error.at.text == "busy box"
+
+
+def test_an_unknown_option_of_a_volume_is_told_and_ignored() -> None:
+    text = "services:\n  s: {image: b, volumes: ['./a:/x:zz,ro', './b:/y:cached,Z', 'v1:/z']}\n"
+    loading = Loading(world({"compose.yaml": f"{text}volumes: {{v1: }}\n"}), Options())
+
+    project = checked(Request(), loading)
+
+    [warning] = loading.warnings
+    assert warning.startswith("compose.yaml:2:")
+    assert warning.endswith("`./a:/x:zz,ro`: there is no option `zz`; it is ignored")
+    assert project.services["s"]["volumes"][0]["read_only"] is True
