@@ -186,7 +186,8 @@ def test_services_get_paths_from_the_repositorys_root(
 ) -> None:
     lint(files={"sub/Dockerfile": BAD, "Dockerfile": BAD})
     monkeypatch.chdir("sub")
-    arguments = (f"--format={form}", "Dockerfile", "../Dockerfile", f"{tmp_path}/work/Dockerfile")
+    absolute = str(tmp_path / "work" / "Dockerfile")
+    arguments = (f"--format={form}", "Dockerfile", "../Dockerfile", absolute)
 
     # Without a repository it is the working directory.
     assert "sub/Dockerfile" not in lint(*arguments).out

@@ -21,6 +21,10 @@ from buildkit_py.runtime.kernel.paths import open_beneath, open_directory_beneat
 from buildkit_py.runtime.kernel.syscalls import KernelError
 from buildkit_py.runtime.setup import Workspace, bind_fd, hide, lock, mount_new
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _PLACE = os.O_PATH | os.O_CLOEXEC
 _HERE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -407,6 +411,16 @@ class FindProc:
                 os.close(fd)
 
 
+def _places(work: Workspace, paths: tuple[str, ...]) -> Iterator[int]:
+    """Open those paths that are there, one after the other."""
+    for path in paths:
+        try:
+            place = open_beneath(work.root, path, _PLACE)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        yield place
+
+
 @dataclass(frozen=True, slots=True)
 class HidePaths:
     """`maskedPaths`: files become /dev/null, directories an empty one; a missing one is hidden."""
@@ -417,11 +431,7 @@ class HidePaths:
         return "mask " + " ".join(self.paths)
 
     def run(self, work: Workspace) -> None:
-        for path in self.paths:
-            try:
-                place = open_beneath(work.root, path, _PLACE)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        for place in _places(work, self.paths):
             if work.null < 0:  # /dev is the host's
                 work.null = _null(work)
             hide(work, place)
@@ -437,11 +447,7 @@ class LockPaths:
         return "read-only " + " ".join(self.paths)
 
     def run(self, work: Workspace) -> None:
-        for path in self.paths:
-            try:
-                place = open_beneath(work.root, path, _PLACE)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        for place in _places(work, self.paths):
             lock(place)
 
 

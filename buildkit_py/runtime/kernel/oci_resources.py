@@ -7,10 +7,10 @@ from buildkit_py.core.errors import InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Literal
 
-    from buildkit_py.oci.runtime_config import Resources
+    from buildkit_py.oci.runtime_config import Cpu, Resources
 
     Has = Callable[[str], bool]
     """Tells whether the container's cgroup has a file."""
@@ -56,3 +56,13 @@ def check(resources: Resources) -> None:
 def number(value: int) -> str:
     """Return a limit as cgroup2 writes it, with -1 for no limit."""
     return "max" if value < 0 else str(value)
+
+
+def idle_and_places(cpu: Cpu) -> Iterator[Row]:
+    """Yield what both versions of cgroups write alike of the processors."""
+    if cpu.idle:
+        yield Row("cpu.idle", str(cpu.idle), "cpu.idle", "warn")
+    if cpu.cpus:
+        yield Row("cpuset.cpus", cpu.cpus, "cpu.cpus")
+    if cpu.mems:
+        yield Row("cpuset.mems", cpu.mems, "cpu.mems")

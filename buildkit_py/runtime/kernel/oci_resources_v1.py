@@ -6,7 +6,7 @@ Kernel memory is a no-op: no kernel since 5.16 counts it apart.
 
 from __future__ import annotations
 
-from buildkit_py.runtime.kernel.oci_resources import Row, number
+from buildkit_py.runtime.kernel.oci_resources import Row, idle_and_places, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,12 +93,7 @@ def _cpu(cpu: Cpu) -> Iterator[Row]:
         yield Row("cpu.rt_period_us", str(cpu.realtime_period), "cpu.realtimePeriod")
     if cpu.realtime_runtime:
         yield Row("cpu.rt_runtime_us", str(cpu.realtime_runtime), "cpu.realtimeRuntime")
-    if cpu.idle:
-        yield Row("cpu.idle", str(cpu.idle), "cpu.idle", "warn")
-    if cpu.cpus:
-        yield Row("cpuset.cpus", cpu.cpus, "cpu.cpus")
-    if cpu.mems:
-        yield Row("cpuset.mems", cpu.mems, "cpu.mems")
+    yield from idle_and_places(cpu)
 
 
 def _block_io(block_io: BlockIo, has: Has) -> Iterator[Row]:

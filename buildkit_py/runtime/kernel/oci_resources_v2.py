@@ -7,7 +7,7 @@ take it, as runc and crun have it: engines send zeros.
 from __future__ import annotations
 
 from buildkit_py.runtime.kernel.cgroup_limits import weight_of_shares
-from buildkit_py.runtime.kernel.oci_resources import BadResource, Row, number
+from buildkit_py.runtime.kernel.oci_resources import BadResource, Row, idle_and_places, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,12 +99,7 @@ def _cpu(cpu: Cpu) -> Iterator[Row]:
         yield Row("cpu.max", text, "cpu.quota" if cpu.quota else "cpu.period")
     if cpu.burst is not None:
         yield Row("cpu.max.burst", str(cpu.burst), "cpu.burst", "warn")
-    if cpu.idle:
-        yield Row("cpu.idle", str(cpu.idle), "cpu.idle", "warn")
-    if cpu.cpus:
-        yield Row("cpuset.cpus", cpu.cpus, "cpu.cpus")
-    if cpu.mems:
-        yield Row("cpuset.mems", cpu.mems, "cpu.mems")
+    yield from idle_and_places(cpu)
 
 
 def _block_io(block_io: BlockIo, has: Has) -> Iterator[Row]:
